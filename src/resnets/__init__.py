@@ -1,0 +1,1 @@
+"""Deep residual networks as a practical tool for TensorFlow and Keras."""

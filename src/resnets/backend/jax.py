@@ -1,0 +1,50 @@
+"""JAX: feeding of batches, devices. Batch normalisation stays Keras' own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import keras
+import numpy as np
+
+Batch = tuple[np.ndarray, np.ndarray]
+
+fused_batch_norm = None
+
+
+def feed(batch: Callable[[int], Batch], steps: range, image_shape: tuple[int, ...], classes: int) -> Any:
+    """Return an object that Keras' ``fit`` and ``evaluate`` read batches from. See the TensorFlow twin."""
+    del image_shape, classes  # told by the arrays themselves
+    return _Steps(batch, steps)
+
+
+class _Steps(keras.utils.PyDataset):
+    def __init__(self, batch: Callable[[int], Batch], steps: range) -> None:
+        super().__init__()
+        self._batch, self._steps = batch, steps
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    def __getitem__(self, index: int) -> Batch:
+        return self._batch(self._steps[index])
+
+
+def accelerators() -> list[str]:
+    """Return the names of the GPUs and TPUs in sight."""
+    return [d.device_kind for d in jax.devices() if d.platform != "cpu"]
+
+
+def accelerator_has_bfloat16() -> bool:
+    """Return whether every accelerator in sight computes in bfloat16."""
+    devices = [d for d in jax.devices() if d.platform != "cpu"]
+    return bool(devices) and all(
+        d.platform == "tpu" or float(getattr(d, "compute_capability", 0)) >= 8.0 for d in devices
+    )
+
+
+def version() -> str:
+    """Return the framework's name and version."""
+    return f"jax {jax.__version__}"

@@ -1,0 +1,86 @@
+"""TensorFlow: fused batch normalisation, feeding of batches, devices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+Batch = tuple[np.ndarray, np.ndarray]
+
+
+def fused_batch_norm(x: Any, gamma: Any, beta: Any, mean: Any, variance: Any, epsilon: float, training: bool) -> Any:
+    """Normalise over all but the last axis with the fused kernel.
+
+    Args:
+        x: Images, shape (n, h, w, c), float32, bfloat16 or float16; the result has its type.
+        gamma: Scale, shape (c,), float32.
+        beta: Offset, shape (c,), float32.
+        mean: Moving mean, shape (c,), float32; read when not training.
+        variance: Moving variance, shape (c,), float32; read when not training.
+        epsilon: Added to the variance.
+        training: Whether to use the statistics of the batch.
+
+    Returns:
+        The output, and the mean and the biased variance of the batch (or the given ones when not training), float32.
+    """
+    empty = tf.zeros([0], tf.float32)
+    y, batch_mean, batch_variance, *_ = tf.raw_ops.FusedBatchNormV3(
+        x=x,
+        scale=gamma,
+        offset=beta,
+        mean=empty if training else mean,
+        variance=empty if training else variance,
+        epsilon=epsilon,
+        is_training=training,
+    )
+    y.set_shape(x.shape)
+    if not training:
+        return y, mean, variance
+    # the kernel returns the variance divided by n-1; Keras keeps the one divided by n
+    count = tf.cast(tf.reduce_prod(tf.shape(x)[:-1]), tf.float32)
+    return y, batch_mean, batch_variance * ((count - 1.0) / count)
+
+
+def feed(batch: Callable[[int], Batch], steps: range, image_shape: tuple[int, ...], classes: int) -> Any:
+    """Return an object that Keras' ``fit`` and ``evaluate`` read batches from.
+
+    Args:
+        batch: Makes the batch of one step: images float32 (n, h, w, c) and targets float32 (n, classes).
+        steps: The steps of one pass.
+        image_shape: Height, width, channels.
+        classes: Number of classes.
+    """
+
+    def generate() -> Iterator[Batch]:
+        for step in steps:
+            yield batch(step)
+
+    signature = (tf.TensorSpec((None, *image_shape), tf.float32), tf.TensorSpec((None, classes), tf.float32))
+    dataset = tf.data.Dataset.from_generator(generate, output_signature=signature).prefetch(2)
+    options = tf.data.Options()
+    # with autotuning on, every pass ends in a wait of up to seconds before the iterator can be deleted
+    options.autotune.enabled = False
+    return dataset.with_options(options).apply(tf.data.experimental.assert_cardinality(len(steps)))
+
+
+def accelerators() -> list[str]:
+    """Return the names of the GPUs in sight."""
+    return [tf.config.experimental.get_device_details(d).get("device_name", d.name) for d in _gpus()]
+
+
+def accelerator_has_bfloat16() -> bool:
+    """Return whether every GPU in sight computes in bfloat16 (compute capability 8.0 or newer)."""
+    details = [tf.config.experimental.get_device_details(d) for d in _gpus()]
+    return bool(details) and all(d.get("compute_capability", (0, 0)) >= (8, 0) for d in details)
+
+
+def version() -> str:
+    """Return the framework's name and version."""
+    return f"tensorflow {tf.__version__}"
+
+
+def _gpus() -> list[Any]:
+    return list(tf.config.list_physical_devices("GPU"))

@@ -1,0 +1,1 @@
+"""One file per command of the command line, each with one public function of that name."""

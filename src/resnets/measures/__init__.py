@@ -1,0 +1,1 @@
+"""(model, batches) -> numbers. No files, no plots."""

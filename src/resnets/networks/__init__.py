@@ -1,0 +1,1 @@
+"""What is learned: network specs, their catalogue, and the builder into Keras models."""

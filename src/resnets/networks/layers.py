@@ -1,0 +1,102 @@
+"""The few custom layers. All are serialisable under the package name; saved files make those names permanent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from resnets import backend
+
+
+@keras.saving.register_keras_serializable("resnets")
+class FusedBatchNormalization(keras.layers.BatchNormalization):
+    """Batch normalisation by the backend's fused kernel: float32 statistics, activations in the compute type.
+
+    Keras 3 normalises op by op on every backend and casts activations to float32 on the way. Where the backend has no
+    fused kernel this layer is Keras' own. Same variables, same results, same moving statistics.
+    """
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Normalise images of shape (n, h, w, c)."""
+        fused = backend.current().fused_batch_norm
+        if fused is None or mask is not None or len(inputs.shape) != 4 or inputs.dtype == "float64":
+            return super().call(inputs, training=training, mask=mask)
+        training = bool(training and self.trainable)
+        outputs, mean, variance = fused(
+            inputs, self.gamma, self.beta, self.moving_mean, self.moving_variance, self.epsilon, training
+        )
+        if training:
+            for moving, new in ((self.moving_mean, mean), (self.moving_variance, variance)):
+                moving.assign(moving * self.momentum + new * (1.0 - self.momentum))
+        return outputs
+
+
+@keras.saving.register_keras_serializable("resnets")
+class ChannelPadding(keras.layers.Layer):
+    """Append zero channels: with a subsampling before it, the parameter-free shortcut (option A of He 2015).
+
+    Args:
+        channels: Channels of the output.
+    """
+
+    def __init__(self, channels: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.channels = channels
+
+    def call(self, inputs: Any) -> Any:
+        """Return the input with zeros behind its last axis."""
+        return ops.pad(inputs, ((0, 0), (0, 0), (0, 0), (0, self.channels - inputs.shape[-1])))
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Return the input shape with the new channel count."""
+        return (*input_shape[:-1], self.channels)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor arguments."""
+        return {**super().get_config(), "channels": self.channels}
+
+
+@keras.saving.register_keras_serializable("resnets")
+class LowestPadding(keras.layers.Layer):
+    """Pad height and width with minus infinity, so that a max-pool behind it ignores the border (as PyTorch does).
+
+    Args:
+        padding: Rows and columns added on each side.
+    """
+
+    def __init__(self, padding: int = 1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.padding = padding
+
+    def call(self, inputs: Any) -> Any:
+        """Return the padded images."""
+        p = (self.padding, self.padding)
+        return ops.pad(inputs, ((0, 0), p, p, (0, 0)), constant_values=float("-inf"))
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Return the input shape with the border added."""
+        n, h, w, c = input_shape
+        return (n, h and h + 2 * self.padding, w and w + 2 * self.padding, c)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor arguments."""
+        return {**super().get_config(), "padding": self.padding}
+
+
+@keras.saving.register_keras_serializable("resnets")
+class DropPath(keras.layers.Dropout):
+    """Stochastic depth: drop a residual branch for whole images, and scale up what is kept (Huang 2016).
+
+    Args:
+        rate: Chance of dropping, at least 0 and below 1.
+    """
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """Drop the branch of some images while training."""
+        if not training or not self.rate:
+            return inputs
+        shape = (ops.shape(inputs)[0], 1, 1, 1)
+        kept = keras.random.uniform(shape, seed=self.seed_generator) >= self.rate
+        return inputs * ops.cast(kept, inputs.dtype) / (1.0 - self.rate)

@@ -1,0 +1,1 @@
+"""How it learns: recipes as records, and the builder into optimizer and schedule."""

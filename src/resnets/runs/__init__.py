@@ -1,0 +1,1 @@
+"""What happened: the run directory, the contract between commands."""
