@@ -1,0 +1,163 @@
+"""Batches: a split made into arrays that a network takes, as a pure function of the step.
+
+``batch(step)`` can be asked for any step in any order. That is what lets a stopped run go on exactly where it was, and
+what lets any backend or thread do the asking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resnets.backend.processor import cores
+from resnets.data import augment
+from resnets.data.augment import Augmentation, Draws, Floats
+from resnets.data.dataset import Split
+from resnets.data.decode import UnreadableImageError
+from resnets.data.preprocess import Preprocess
+from resnets.errors import DataError, UsageError
+
+Pixels = NDArray[np.uint8]
+
+
+class _Reader:
+    """Gives the images of a split at the network's size; files are decoded on all cores."""
+
+    def __init__(self, split: Split, preprocess: Preprocess) -> None:
+        self.split, self.preprocess = split, preprocess
+        native = isinstance(split.images, np.ndarray) and split.images.shape[1:] == preprocess.image_shape
+        self.pixels: Pixels | None = split.images if native else None  # type: ignore[assignment]
+        self._pool = None if native else ThreadPoolExecutor(cores(), "resnets-decode")
+
+    def read(self, index: NDArray[np.int64], shape: Callable[[Pixels, int], Pixels]) -> Pixels:
+        """Return the images at these positions, each brought to size by ``shape(pixels, place in the batch)``."""
+
+        def one(place: int) -> Pixels:
+            return shape(self.preprocess.read(self.split.images[int(index[place])]), place)
+
+        if self._pool is None:
+            return np.stack([one(place) for place in range(len(index))])
+        try:
+            return np.stack(list(self._pool.map(one, range(len(index)))))
+        except UnreadableImageError as error:
+            raise DataError(f"{error}. Remove it, or see 'resnets data check'.") from error
+
+    def fitted(self, index: NDArray[np.int64]) -> Pixels:
+        """Return the images at these positions without augmentation."""
+        if self.pixels is not None:
+            return self.pixels[index]
+        return self.read(index, lambda pixels, _: self.preprocess.fit(pixels))
+
+
+class EvaluationBatches:
+    """A split in its own order, without augmentation; the last batch may be smaller.
+
+    Args:
+        split: The images.
+        preprocess: What the network sees.
+        classes: Number of classes.
+        batch_size: Images in a batch.
+    """
+
+    def __init__(self, split: Split, preprocess: Preprocess, classes: int, batch_size: int = 64) -> None:
+        self._reader, self._classes, self._size = _Reader(split, preprocess), classes, batch_size
+        self.split, self.preprocess = split, preprocess
+
+    def __len__(self) -> int:
+        return -(-len(self.split) // self._size)
+
+    def batch(self, step: int) -> tuple[Floats, Floats]:
+        """Return images (n, h, w, c) and one-hot targets (n, classes) of one step.
+
+        Raises:
+            DataError: A file cannot be decoded; the message names it.
+        """
+        index = np.arange(step * self._size, min((step + 1) * self._size, len(self.split)))
+        images = self.preprocess.normalise(self._reader.fitted(index))
+        return images, augment.targets(self.split.labels[index], self._classes)
+
+    def __iter__(self) -> Iterator[tuple[Floats, Floats]]:
+        return (self.batch(step) for step in range(len(self)))
+
+
+class TrainingBatches:
+    """A split shuffled and augmented anew in each epoch; images that fill no batch wait for another epoch.
+
+    Args:
+        split: The images.
+        preprocess: What the network sees.
+        classes: Number of classes.
+        batch_size: Images in a batch.
+        augmentation: What is done to the images.
+        smoothing: Share of each target that is spread over all classes.
+        seed: With the epoch and the index it decides order and augmentation.
+
+    Raises:
+        UsageError: The batch is larger than the split.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        preprocess: Preprocess,
+        classes: int,
+        *,
+        batch_size: int,
+        augmentation: Augmentation,
+        smoothing: float = 0,
+        seed: int = 0,
+    ) -> None:
+        if batch_size > len(split):
+            raise UsageError(
+                f"The batch of {batch_size} is larger than the {len(split)} training images; "
+                f"use a batch size of at most {max(1, len(split) // 4)}."
+            )
+        self._reader, self._classes, self._size = _Reader(split, preprocess), classes, batch_size
+        self._how, self._smoothing, self._seed = augmentation, smoothing, seed
+        self._epoch: tuple[int, NDArray[np.int64], Draws] | None = None
+        self._mean = np.round(np.asarray(preprocess.mean) * 255).astype(np.uint8)
+        self.split, self.preprocess = split, preprocess
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches in the split."""
+        return len(self.split) // self._size
+
+    def batch(self, step: int) -> tuple[Floats, Floats]:
+        """Return images (n, h, w, c) and targets (n, classes) of one step, counted from the start of the training.
+
+        Raises:
+            DataError: A file cannot be decoded; the message names it.
+        """
+        epoch, place = divmod(step, self.steps_per_epoch)
+        order, draws = self._of_epoch(epoch)
+        index = order[place * self._size : (place + 1) * self._size]
+        draws = augment.take(draws, index)
+        images = self.preprocess.normalise(self._pixels(index, draws))
+        if self._how.erasing:
+            images = augment.erase(images, draws, self._how.erasing)
+        targets = augment.targets(self.split.labels[index], self._classes, self._smoothing)
+        return augment.mix(images, targets, draws, self._how)
+
+    def _pixels(self, index: NDArray[np.int64], draws: Draws) -> Pixels:
+        how, reader = self._how, self._reader
+        if reader.pixels is not None and how.crop != "resized":
+            return augment.shift_and_flip(reader.pixels, index, draws, how, self._mean)
+
+        def crop(pixels: Pixels, place: int) -> Pixels:
+            own = {name: float(column[place]) for name, column in draws.items()}
+            box = augment.resized_box(*pixels.shape[:2], how.crop_area, own)
+            return self.preprocess.resize(pixels, box)  # type: ignore[arg-type]
+
+        images = reader.read(index, crop) if how.crop == "resized" else reader.fitted(index)
+        return augment.shift_and_flip(images, np.arange(len(index)), draws, how, self._mean)
+
+    def _of_epoch(self, epoch: int) -> tuple[NDArray[np.int64], Draws]:
+        """Return the order and the draws of an epoch, kept for its next steps."""
+        if self._epoch is None or self._epoch[0] != epoch:
+            n = len(self.split)
+            self._epoch = (epoch, augment.order(self._seed, epoch, n), augment.draw(self._seed, epoch, n))
+        return self._epoch[1], self._epoch[2]

@@ -1,0 +1,93 @@
+"""A data set in hand: class names and splits of images, either arrays in memory or files to decode."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Images = NDArray[np.uint8] | Sequence[Path]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images with their labels.
+
+    Attributes:
+        images: uint8 array (n, height, width, channels), or the files to decode.
+        labels: Class numbers, shape (n,), int64.
+        ids: What names each image: a path below the data set, or "train/17".
+    """
+
+    images: Images
+    labels: NDArray[np.int64]
+    ids: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the images are an array."""
+        return isinstance(self.images, np.ndarray)
+
+    def take(self, index: NDArray[np.int64]) -> Split:
+        """Return the images at these positions, in this order."""
+        if isinstance(self.images, np.ndarray):
+            images: Images = self.images[index]
+        else:
+            images = [self.images[i] for i in index]
+        return Split(images, self.labels[index], tuple(self.ids[i] for i in index))
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Class names in label order, and the splits "train", "val" and, where there is one, "test".
+
+    Attributes:
+        name: The catalogue name, or the name of the folder or file.
+        classes: Class names; the position is the label.
+        splits: Split by name.
+        flip: Whether a mirrored image keeps its class.
+        channels: Channels of the images as they lie in the source: 1 where all are grey.
+        side: Typical side of an image in pixels: the shorter one, median over the training images.
+        notes: What happened on the way that a person should know.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    splits: Mapping[str, Split]
+    flip: bool
+    channels: int
+    side: int
+    notes: tuple[str, ...] = ()
+
+    def fingerprint(self) -> str:
+        """Return a hash of the class names and of what lies in each split: ids, labels, and file sizes or pixels."""
+        digest = hashlib.sha256("\n".join(self.classes).encode())
+        for name, split in sorted(self.splits.items()):
+            digest.update(f"{name} {len(split)}\n".encode())
+            digest.update(np.ascontiguousarray(split.labels).tobytes())
+            if isinstance(split.images, np.ndarray):
+                digest.update(np.ascontiguousarray(split.images).tobytes())
+            else:
+                rows = (f"{i} {p.stat().st_size}" for i, p in zip(split.ids, split.images, strict=True))
+                digest.update("\n".join(rows).encode())
+        return digest.hexdigest()
+
+    def summary(self) -> dict[str, Any]:
+        """Return what is written to dataset.json."""
+        counts = {
+            name: dict(zip(self.classes, np.bincount(split.labels, minlength=len(self.classes)).tolist(), strict=True))
+            for name, split in self.splits.items()
+        }
+        return {
+            "name": self.name, "classes": list(self.classes), "channels": self.channels, "side": self.side,
+            "images": {name: len(split) for name, split in self.splits.items()}, "per_class": counts,
+            "fingerprint": self.fingerprint(), "notes": list(self.notes),
+        }  # fmt: skip

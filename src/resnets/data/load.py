@@ -1,0 +1,123 @@
+"""load(argument) -> DataSet: find the source, check it, and set validation and test images apart."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from resnets.data.catalog import DATASETS
+from resnets.data.dataset import DataSet, Split
+from resnets.data.decode import FORMATS, is_grey
+from resnets.data.sources import Source, read_named, read_path, read_tfds
+from resnets.data.spec import DataSpec
+from resnets.errors import DataError, unknown
+
+
+def load(argument: str, *, seed: int = 0, spec: DataSpec | None = None) -> DataSet:
+    """Read a data set and split it.
+
+    Args:
+        argument: A folder, a .csv manifest, an .npz file, a name of the catalogue, or "tfds:NAME".
+        seed: Decides which images are set apart for validation and test.
+        spec: The shares to set apart; the catalogue's by default.
+
+    Raises:
+        DataError: It is not there or cannot be used; the message says why.
+    """
+    spec = spec or DATASETS.get(argument, DataSpec())
+    source = _read(argument, spec)
+    _check_classes(argument, source)
+    splits = _with_splits(source, spec, seed)
+    side, channels = _measure(splits["train"])
+    name = argument if argument in DATASETS else Path(argument.removeprefix("tfds:")).resolve().stem
+    return DataSet(name, source.classes, splits, spec.flip, channels, side, source.notes)
+
+
+def _read(argument: str, spec: DataSpec) -> Source:
+    path = Path(argument).expanduser()
+    if path.exists() and (argument not in DATASETS or path.is_dir()):
+        return read_path(path)
+    if argument in DATASETS:
+        return read_named(argument, spec.classes)
+    if argument.startswith("tfds:"):
+        return read_tfds(argument.removeprefix("tfds:"))
+    hint = str(unknown("folder, file or data set", argument, DATASETS))
+    raise DataError(hint)
+
+
+def _check_classes(argument: str, source: Source) -> None:
+    if len(source.classes) < 2:
+        raise DataError(
+            f"{argument} has one class only ({source.classes[0]!r}); a classifier needs at least two class folders."
+        )
+    for name, split in source.splits.items():
+        counts = np.bincount(split.labels, minlength=len(source.classes))
+        if (counts == 0).any():
+            absent = source.classes[int(np.argmin(counts))]
+            raise DataError(f"The class {absent!r} has no images in {name}; add some, or remove the class everywhere.")
+
+
+def _with_splits(source: Source, spec: DataSpec, seed: int) -> dict[str, Split]:
+    """Take a validation split from the training images where there is none, and a test split where there is neither."""
+    splits: dict[str, Split] = dict(source.splits)
+    if "test" not in splits and "val" not in splits and spec.test:
+        splits["train"], splits["test"] = stratified(splits["train"], spec.test, seed, stream=1)
+    if "val" not in splits and spec.validation:
+        share = min(spec.validation, spec.validation_limit / len(splits["train"]))
+        splits["train"], splits["val"] = stratified(splits["train"], share, seed, stream=2)
+    return splits
+
+
+def stratified(split: Split, share: float, seed: int, stream: int = 0) -> tuple[Split, Split]:
+    """Divide a split in two, class by class.
+
+    Args:
+        split: The images.
+        share: Share that goes to the second part: at least one image of each class, and never all of them.
+        seed: Decides which.
+        stream: Tells apart several divisions under one seed.
+
+    Raises:
+        DataError: A class has a single image.
+    """
+    rng = np.random.default_rng([seed, stream])
+    kept: list[NDArray[np.int64]] = []
+    taken: list[NDArray[np.int64]] = []
+    for label in np.unique(split.labels):
+        members = rng.permutation(np.flatnonzero(split.labels == label))
+        if len(members) < 2:
+            raise DataError(
+                f"The class number {label} has a single image ({split.ids[int(members[0])]}); with fewer than three per "
+                "class nothing can be set apart for validation and test."
+            )
+        count = min(max(1, round(share * len(members))), len(members) - 1)
+        taken.append(members[:count])
+        kept.append(members[count:])
+    return split.take(np.sort(np.concatenate(kept))), split.take(np.sort(np.concatenate(taken)))
+
+
+def _measure(split: Split) -> tuple[int, int]:
+    """Return the typical shorter side and the channels, from the headers of up to 500 images for files."""
+    if isinstance(split.images, np.ndarray):
+        return min(split.images.shape[1:3]), int(split.images.shape[3])
+    sides, grey = [], []
+    for path in split.images[:: max(1, len(split) // 500)]:
+        try:
+            with Image.open(path, formats=FORMATS) as image:
+                sides.append(min(image.size))
+                grey.append(is_grey(image))
+        except (OSError, SyntaxError, ValueError):  # the scan names unreadable files; here they tell nothing
+            continue
+    if not sides:
+        return 1, 3
+    return int(statistics.median(sides)), 1 if all(grey) else 3
+
+
+def sizes(splits: Mapping[str, Split]) -> str:
+    """Return the split sizes in words: "train 1,294 / val 143 / test 360"."""
+    return " / ".join(f"{name} {len(splits[name]):,}" for name in ("train", "val", "test") if name in splits)

@@ -1,0 +1,141 @@
+"""Preprocess: from decoded pixels to what the network sees. Saved with the run and used by every later command."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from resnets.data.dataset import DataSet
+from resnets.data.decode import decode
+from resnets.errors import UsageError, unknown
+
+_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """The shorter side is resized to the image side (bilinear, antialiased), the middle is cut out, pixels are scaled.
+
+    Attributes:
+        height: Of the network's input, in pixels.
+        width: Of the network's input, in pixels.
+        channels: 1 or 3, or the channels of an array data set.
+        mean: Per channel, subtracted from pixels in [0, 1].
+        std: Per channel, divided by.
+    """
+
+    height: int
+    width: int
+    channels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width, channels."""
+        return (self.height, self.width, self.channels)
+
+    @property
+    def least_side(self) -> int:
+        """Side in pixels down to which large JPEGs may be shrunk while decoding: twice what the network sees."""
+        return 2 * max(self.height, self.width)
+
+    def read(self, source: Path | bytes | NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return the pixels of a file, or of an image already in memory, at the source's own size.
+
+        Raises:
+            UnreadableImageError: The file cannot be decoded.
+        """
+        return source if isinstance(source, np.ndarray) else decode(source, self.channels, self.least_side)
+
+    def fit(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Resize the shorter side, cut out the middle: (h, w, c) of any size to the image shape."""
+        height, width = image.shape[:2]
+        if (height, width) == (self.height, self.width):
+            return image
+        scale = min(height / self.height, width / self.width)
+        box_height, box_width = self.height * scale, self.width * scale
+        top, left = (height - box_height) / 2, (width - box_width) / 2
+        return self.resize(image, (left, top, left + box_width, top + box_height))
+
+    def resize(self, image: NDArray[np.uint8], box: tuple[float, float, float, float]) -> NDArray[np.uint8]:
+        """Resize a box (left, top, right, bottom; pixels) of an image to the image shape."""
+        size = (self.width, self.height)
+        if image.shape[2] in (1, 3):
+            flat = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
+            pixels = np.asarray(flat.resize(size, Image.Resampling.BILINEAR, box=box))
+            return pixels.reshape(self.height, self.width, image.shape[2])
+        planes = (Image.fromarray(np.ascontiguousarray(image[..., c])) for c in range(image.shape[2]))
+        return np.stack([np.asarray(p.resize(size, Image.Resampling.BILINEAR, box=box)) for p in planes], axis=-1)
+
+    def normalise(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Scale pixels (n, h, w, c) from 0..255 to zero mean and unit variance, by the data set's figures."""
+        scale = np.float32(1 / 255) / np.asarray(self.std, np.float32)
+        offset = np.asarray(self.mean, np.float32) / np.asarray(self.std, np.float32)
+        return images * scale - offset
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain JSON values."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Preprocess:
+        """Read back :meth:`to_dict`. The schema is closed.
+
+        Raises:
+            UsageError: A key is unknown or missing.
+        """
+        names = [f.name for f in dataclasses.fields(cls)]
+        for key in values:
+            if key not in names:
+                raise unknown("preprocessing field", key, names)
+        if missing := [n for n in names if n not in values]:
+            raise UsageError(f"The preprocessing lacks the field {missing[0]!r}.")
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+def derive(data: DataSet, image_size: int | None = None) -> tuple[Preprocess, str]:
+    """Choose the preprocessing of a data set.
+
+    Args:
+        data: The data set.
+        image_size: Side of the network's square input in pixels; None chooses it.
+
+    Returns:
+        The preprocessing and the reason for its image size.
+
+    Raises:
+        UsageError: The image size is not possible.
+    """
+    images = data.splits["train"].images
+    if image_size is not None and not 1 <= image_size <= 4096:
+        raise UsageError(f"The image size must lie between 1 and 4096 pixels, not {image_size}.")
+    if isinstance(images, np.ndarray):
+        height, width = (image_size, image_size) if image_size else (int(images.shape[1]), int(images.shape[2]))
+        mean, std = _pixel_statistics(images)
+        reason = "asked for" if image_size else "the size of the data set's images"
+        return Preprocess(height, width, data.channels, mean, std), reason
+    side, reason = (image_size, "asked for") if image_size else _choose_side(data.side)
+    mean, std = (_IMAGENET_MEAN, _IMAGENET_STD) if data.channels == 3 else ((0.449,), (0.226,))
+    return Preprocess(side, side, data.channels, mean, std), reason
+
+
+def _choose_side(typical: int) -> tuple[int, str]:
+    side = min(224, typical if typical < 32 else typical // 32 * 32)
+    return side, f"the images' shorter side is {typical} in the middle; at most 224, in steps of 32"
+
+
+def _pixel_statistics(images: NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Per-channel mean and deviation of the training pixels in [0, 1]; a constant channel gets deviation 1."""
+    counts = [np.bincount(images[..., c].reshape(-1), minlength=256) for c in range(images.shape[-1])]
+    values = np.arange(256) / 255
+    means = [float(np.average(values, weights=n)) for n in counts]
+    deviations = [float(np.sqrt(np.average((values - m) ** 2, weights=n))) for m, n in zip(means, counts, strict=True)]
+    return tuple(round(m, 6) for m in means), tuple(round(d, 6) or 1.0 for d in deviations)

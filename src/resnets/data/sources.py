@@ -1,0 +1,298 @@
+"""Where images come from: one function per kind of source, each giving splits as they lie there."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import os
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+from numpy.typing import NDArray
+
+from resnets.data.dataset import Split
+from resnets.data.decode import SUFFIXES
+from resnets.errors import DataError, MissingPackageError
+
+SPLIT_FOLDERS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
+                 "test": "test", "testing": "test"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a source holds, before anything is split off: class names in label order, splits, remarks."""
+
+    classes: tuple[str, ...]
+    splits: Mapping[str, Split]
+    notes: tuple[str, ...] = ()
+
+
+def array_split(name: str, images: NDArray[np.generic], labels: NDArray[np.generic]) -> Split:
+    """Make a split of an image array: uint8, channels last.
+
+    Args:
+        name: Split name; the images are called "name/0", "name/1", ...
+        images: Shape (n, h, w) or (n, h, w, c), uint8.
+        labels: Shape (n,) or (n, 1), whole numbers.
+    """
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.dtype != np.uint8 or images.ndim != 4:
+        raise DataError(f"Images must be uint8 of shape (n, h, w) or (n, h, w, c), not {images.dtype} {images.shape}.")
+    if len(images) != len(labels):
+        raise DataError(f"There are {len(images)} images but {len(labels)} labels in {name!r}.")
+    return Split(images, labels.reshape(-1).astype(np.int64), tuple(f"{name}/{i}" for i in range(len(images))))
+
+
+def read_digits(classes: tuple[str, ...]) -> Source:
+    """The digits that ship with scikit-learn: 8x8, 0 to 16, scaled to 0 to 255."""
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    scaled = np.round(images.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
+    return Source(classes, {"train": array_split("digits", scaled, labels)})
+
+
+def read_named(name: str, classes: tuple[str, ...]) -> Source:
+    """A published data set: from a local copy in IDX files, else through Keras (its cache, or a download).
+
+    Raises:
+        DataError: It is on no disk and cannot be fetched.
+    """
+    if name == "digits":
+        return read_digits(classes)
+    for folder in local_folders(name):
+        if files := _idx_files(folder):
+            splits = {part: array_split(part, _read_idx(images), _read_idx(labels))
+                      for part, (images, labels) in files.items()}  # fmt: skip
+            return Source(classes, splits, (f"read from {folder}",))
+    return _read_through_keras(name, classes)
+
+
+def local_folders(name: str) -> list[Path]:
+    """Return the folders searched for a local copy, in order."""
+    own = [Path(os.environ["RESNETS_DATA"])] if os.environ.get("RESNETS_DATA") else []
+    own.append(Path(platformdirs.user_data_dir("resnets")))
+    debian = Path("/usr/share/datasets") / name.replace("_", "-")
+    return [*(folder / name for folder in own), debian]
+
+
+def _idx_files(folder: Path) -> dict[str, tuple[Path, Path]]:
+    found = {}
+    for part, prefix in (("train", "train"), ("test", "t10k")):
+        for ending in ("", ".gz"):
+            pair = tuple(folder / f"{prefix}-{kind}-ubyte{ending}" for kind in ("images-idx3", "labels-idx1"))
+            if all(path.is_file() for path in pair):
+                found[part] = (pair[0], pair[1])
+    return found if len(found) == 2 else {}
+
+
+def _read_idx(path: Path) -> NDArray[np.uint8]:
+    """Read an IDX file: magic number, sizes, bytes."""
+    raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    dimensions = raw[3]
+    shape = np.frombuffer(raw, ">u4", dimensions, offset=4)
+    start = 4 + 4 * dimensions
+    if raw[2] != 8 or len(raw) - start != int(np.prod(shape)):
+        raise DataError(f"{path} is not a complete IDX file of bytes; fetch it again.")
+    return np.frombuffer(raw, np.uint8, offset=start).reshape(tuple(int(n) for n in shape))
+
+
+def _read_through_keras(name: str, classes: tuple[str, ...]) -> Source:
+    import keras
+
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(30)
+    try:
+        (x_train, y_train), (x_test, y_test) = getattr(keras.datasets, name).load_data()
+    except Exception as error:  # Keras raises a bare Exception when a download fails
+        places = " or ".join(str(folder) for folder in local_folders(name))
+        raise DataError(
+            f"The data set {name!r} is not on this disk and could not be downloaded ({_first_line(error)}); "
+            f"connect to a network, or put its IDX files into {places}."
+        ) from error
+    finally:
+        socket.setdefaulttimeout(before)
+    return Source(
+        classes, {"train": array_split("train", x_train, y_train), "test": array_split("test", x_test, y_test)}
+    )
+
+
+def read_tfds(name: str) -> Source:
+    """A data set of tensorflow-datasets that has image and label; its train, validation and test splits.
+
+    Raises:
+        MissingPackageError: tensorflow-datasets is not installed.
+        DataError: It has no such data set, or one without labelled images of one size.
+    """
+    try:
+        import tensorflow_datasets as tfds  # type: ignore[import-not-found]
+    except ImportError:
+        raise MissingPackageError(
+            "Data sets named 'tfds:...' need tensorflow-datasets; pip install 'resnets[tfds]'."
+        ) from None
+    try:
+        builder = tfds.builder(name)
+        builder.download_and_prepare()
+        parts = {SPLIT_FOLDERS[part]: part for part in builder.info.splits if part in SPLIT_FOLDERS}
+        arrays = {own: tfds.as_numpy(builder.as_dataset(split=part, batch_size=-1)) for own, part in parts.items()}
+    except Exception as error:
+        raise DataError(f"tensorflow-datasets could not give {name!r}: {_first_line(error)}.") from error
+    splits = {own: array_split(own, part["image"], part["label"]) for own, part in arrays.items()}
+    return Source(tuple(builder.info.features["label"].names), splits)
+
+
+def read_npz(path: Path) -> Source:
+    """An .npz with x_train, y_train (and x_val, y_val, x_test, y_test), or images and labels; maybe "classes".
+
+    Raises:
+        DataError: The arrays are not there or not of a fitting shape and type.
+    """
+    try:
+        arrays = dict(np.load(path, allow_pickle=False))
+    except Exception as error:
+        raise DataError(f"{path} cannot be read as .npz without unpickling: {_first_line(error)}.") from error
+    pairs = {"train": [("x_train", "y_train"), ("images", "labels"), ("x", "y"), ("data", "labels")],
+             "val": [("x_val", "y_val")], "test": [("x_test", "y_test")]}  # fmt: skip
+    splits: dict[str, Split] = {}
+    for name, names in pairs.items():
+        for x, y in names:
+            if name not in splits and x in arrays and y in arrays:
+                splits[name] = array_split(name, arrays[x], arrays[y])
+    if "train" not in splits:
+        raise DataError(
+            f"{path} holds {', '.join(sorted(arrays)) or 'nothing'}; it needs x_train and y_train, or images and "
+            "labels (uint8 images of shape (n, h, w) or (n, h, w, c), and class numbers)."
+        )
+    most = max(int(split.labels.max()) for split in splits.values())
+    if min(int(split.labels.min()) for split in splits.values()) < 0:
+        raise DataError(f"{path} has labels below 0; class numbers start at 0.")
+    names_key = next((key for key in ("classes", "class_names") if key in arrays), None)
+    classes = tuple(str(c) for c in arrays[names_key]) if names_key else tuple(str(i) for i in range(most + 1))
+    if most >= len(classes):
+        raise DataError(f"{path} has label {most} but only {len(classes)} class names.")
+    return Source(classes, splits)
+
+
+def read_csv(path: Path) -> Source:
+    """A CSV manifest with the columns path and label, and maybe split; paths are relative to the manifest.
+
+    Raises:
+        DataError: A column is missing, a file is not there, or a split has another name.
+    """
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        if missing := {"path", "label"} - set(reader.fieldnames or ()):
+            raise DataError(
+                f"{path} has no column {sorted(missing)[0]!r}; it needs path and label, and may have split."
+            )
+        rows = [(row["path"], row["label"], row.get("split") or "train") for row in reader]
+    if not rows:
+        raise DataError(f"{path} lists no images.")
+    for number, (name, label, split) in enumerate(rows, start=2):
+        if split not in SPLIT_FOLDERS:
+            raise DataError(f"{path}, line {number}: the split {split!r} is none of train, val and test.")
+        if not label:
+            raise DataError(f"{path}, line {number}: {name!r} has no label.")
+        if not (path.parent / name).is_file():
+            raise DataError(f"{path}, line {number}: there is no file {path.parent / name}.")
+    classes = tuple(sorted({label for _, label, _ in rows}))
+    splits = {
+        own: _file_split([(path.parent / n, n, classes.index(lab)) for n, lab, s in rows if SPLIT_FOLDERS[s] == own])
+        for own in dict.fromkeys(SPLIT_FOLDERS[s] for _, _, s in rows)
+    }
+    return Source(classes, splits)
+
+
+def read_folder(root: Path) -> Source:
+    """A folder of class folders, or of train, val and test folders that hold class folders.
+
+    Class names are sorted by code point, in every language and on every machine.
+
+    Raises:
+        DataError: There are no images, no classes, or the classes of the splits differ.
+    """
+    parts = {SPLIT_FOLDERS[f.name.lower()]: f for f in _folders(root) if f.name.lower() in SPLIT_FOLDERS}
+    if "train" not in parts:
+        parts = {"train": root}
+    classes = _class_names(parts["train"])
+    splits, notes = {}, []
+    for name, folder in parts.items():
+        splits[name], skipped = _read_class_folders(root, folder, classes)
+        if skipped:
+            example = skipped[0].relative_to(root)
+            notes.append(f"{len(skipped)} files under {folder.name} are no JPEG, PNG, BMP, GIF or WebP, e.g. {example}")
+    return Source(classes, splits, tuple(notes))
+
+
+def _class_names(folder: Path) -> tuple[str, ...]:
+    names = tuple(sorted(f.name for f in _folders(folder)))
+    if not names:
+        loose = sum(path.suffix.lower() in SUFFIXES for path in folder.iterdir())
+        raise DataError(
+            f"{folder} holds {loose or 'no'} images but no class folders; make one folder per class and put its "
+            "images into it."
+        )
+    return names
+
+
+def _read_class_folders(root: Path, folder: Path, classes: tuple[str, ...]) -> tuple[Split, list[Path]]:
+    extra = sorted({f.name for f in _folders(folder)} - set(classes))
+    if extra:
+        raise DataError(f"{folder} has the class {extra[0]!r}, which the training images lack; rename or remove it.")
+    rows, skipped = [], []
+    for label, name in enumerate(classes):
+        files = sorted(p for p in (folder / name).rglob("*") if p.is_file() and not _hidden(p, folder))
+        images = [p for p in files if p.suffix.lower() in SUFFIXES]
+        skipped += [p for p in files if p.suffix.lower() not in SUFFIXES]
+        if not images:
+            raise DataError(
+                f"The class {name!r} has no images in {folder}; add some, or remove the class from every split."
+            )
+        rows += [(p, p.relative_to(root).as_posix(), label) for p in images]
+    return _file_split(rows), skipped
+
+
+def _file_split(rows: list[tuple[Path, str, int]]) -> Split:
+    return Split(
+        tuple(path for path, _, _ in rows), np.array([n for _, _, n in rows], np.int64), tuple(i for _, i, _ in rows)
+    )
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [f for f in folder.iterdir() if f.is_dir() and not f.name.startswith((".", "__"))]
+
+
+def _hidden(path: Path, root: Path) -> bool:
+    return any(part.startswith((".", "__MACOSX")) for part in path.relative_to(root).parts)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+
+
+def read_path(path: Path) -> Source:
+    """A folder, a CSV manifest or an .npz file.
+
+    Raises:
+        DataError: It is none of these, or cannot be read.
+    """
+    readers: dict[str, Callable[[Path], Source]] = {".csv": read_csv, ".npz": read_npz}
+    if path.is_dir():
+        return read_folder(path)
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise DataError(f"{path} is a file, but no .csv manifest and no .npz; give a folder of class folders.")
+    try:
+        return reader(path)
+    except UnicodeDecodeError:
+        raise DataError(f"{path} is not UTF-8 text; save it as UTF-8.") from None
+
+
+def without_empty(source: Source) -> Source:
+    """Drop splits without images."""
+    return replace(source, splits={name: split for name, split in source.splits.items() if len(split)})

@@ -1,0 +1,34 @@
+"""Learning rate as a function of progress in [0, 1]; no framework."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resnets.recipes.spec import Recipe
+
+
+def rate(recipe: Recipe, progress: float) -> float:
+    """Return the learning rate.
+
+    Args:
+        recipe: The schedule, its warm-up and its highest rate.
+        progress: Steps done over steps in all, from 0 to 1.
+    """
+    if progress < recipe.warmup:
+        return recipe.learning_rate * progress / recipe.warmup
+    done = (progress - recipe.warmup) / (1 - recipe.warmup)
+    if recipe.schedule == "cosine":
+        return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+    if recipe.schedule == "linear":
+        return recipe.learning_rate * (1 - done)
+    if recipe.schedule == "steps":
+        return recipe.learning_rate * recipe.milestone_factor ** sum(progress >= m for m in recipe.milestones)
+    return recipe.learning_rate
+
+
+def rates(recipe: Recipe, steps: int) -> NDArray[np.float32]:
+    """Return the learning rate of each step; each takes the middle of its step, so that none is 0."""
+    return np.array([rate(recipe, (step + 0.5) / steps) for step in range(steps)], np.float32)

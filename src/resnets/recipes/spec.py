@@ -1,0 +1,175 @@
+"""Recipe: how a network learns, as one frozen record."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args, get_type_hints
+
+from resnets.errors import UsageError, unknown
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A training recipe. Every field has one unit and one meaning.
+
+    Attributes:
+        epochs: Passes over the training images.
+        batch_size: Images per step.
+        optimizer: "sgd" (with momentum) or "adamw".
+        learning_rate: Highest rate of the schedule, for this batch size.
+        momentum: Of SGD.
+        nesterov: Nesterov momentum.
+        weight_decay: Strength, in the sense of ``weight_decay_mode``.
+        weight_decay_mode: "l2" adds weight_decay x weight to the gradient, before momentum, as He 2015, Caffe and
+            PyTorch's SGD do. "decoupled" takes learning rate x weight_decay x weight from the weight at each step, as
+            AdamW and Keras' own ``weight_decay`` do. With momentum m, l2 acts like decoupled 1/(1-m) times as strong.
+        decay_all: Whether norms and biases are decayed too; else only kernels are.
+        schedule: Learning rate over the training: "cosine" or "linear" fall to 0, "steps" drops by
+            ``milestone_factor``, "constant" stays. All rise linearly during the warm-up.
+        warmup: Share of the training in which the rate rises from near 0.
+        milestones: Shares of the training at which "steps" drops the rate.
+        milestone_factor: What "steps" multiplies the rate by.
+        label_smoothing: Share of each target spread over all classes.
+        crop: Training crops: "pad" shifts by up to ``pad`` pixels, "resized" cuts a random box, "none".
+        pad: Largest shift, in pixels.
+        pad_mode: Rim of a shifted image: "reflect" or "mean".
+        crop_area: Smallest share of the area in a resized crop.
+        flip: Mirror half of the images.
+        erasing: Share of images with a random box erased.
+        mixup: Beta parameter of MixUp; 0 is off.
+        cutmix: Beta parameter of CutMix; 0 is off.
+        ema: Momentum of a moving average of the weights that replaces them at the end, batch-norm statistics then
+            being estimated again; 0 is off.
+        clip_norm: Largest norm of the whole gradient; 0 is off.
+        precision: "auto" computes in bfloat16 where the processor or GPU has it, "float32", "bfloat16".
+        derived: Whether fields that are not set are derived from the data (the recipe "auto").
+        source: Where the recipe comes from.
+    """
+
+    epochs: int = 20
+    batch_size: int = 128
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 1e-4
+    weight_decay_mode: Literal["l2", "decoupled"] = "l2"
+    decay_all: bool = False
+    schedule: Literal["cosine", "linear", "steps", "constant"] = "cosine"
+    warmup: float = 0
+    milestones: tuple[float, ...] = ()
+    milestone_factor: float = 0.1
+    label_smoothing: float = 0
+    crop: Literal["none", "pad", "resized"] = "none"
+    pad: int = 4
+    pad_mode: Literal["reflect", "mean"] = "reflect"
+    crop_area: float = 0.35
+    flip: bool = False
+    erasing: float = 0
+    mixup: float = 0
+    cutmix: float = 0
+    ema: float = 0
+    clip_norm: float = 0
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    derived: bool = False
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "milestones", tuple(self.milestones))
+        for name, hint in get_type_hints(type(self)).items():
+            valid = get_args(hint)
+            if valid and isinstance(valid[0], str) and getattr(self, name) not in valid:
+                raise unknown(name, str(getattr(self, name)), valid)
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}.")
+        if not self.learning_rate > 0:
+            raise UsageError(f"learning_rate must be above 0, not {self.learning_rate}.")
+        for name in ("momentum", "label_smoothing", "ema", "warmup"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UsageError(f"{name} is a share: at least 0 and below 1, not {getattr(self, name)}.")
+        for name in ("weight_decay", "clip_norm", "pad", "mixup", "cutmix"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"{name} must be at least 0, not {getattr(self, name)}.")
+        if not 0 < self.crop_area <= 1 or not 0 <= self.erasing <= 1:
+            raise UsageError("crop_area and erasing are shares: above 0 and at least 0, at most 1.")
+        if any(not 0 < m < 1 for m in self.milestones) or list(self.milestones) != sorted(self.milestones):
+            raise UsageError(f"milestones are rising shares of the training between 0 and 1, not {self.milestones}.")
+        if self.optimizer == "adamw" and self.weight_decay_mode == "l2" and self.weight_decay:
+            raise UsageError("adamw decays decoupled; set weight_decay_mode to 'decoupled', or weight_decay to 0.")
+
+    def decay_in_words(self) -> str:
+        """Return the weight decay in both senses, for people who know one of them."""
+        which = "all weights" if self.decay_all else "kernels only"
+        if not self.weight_decay:
+            return "no weight decay"
+        if self.optimizer != "sgd":
+            return f"decoupled weight decay {self.weight_decay:g} ({which})"
+        gain = 1 - self.momentum
+        if self.weight_decay_mode == "l2":
+            other = f"decoupled {self.weight_decay / gain:g}"
+            return f"L2 weight decay {self.weight_decay:g} ({which}; about {other})"
+        return f"decoupled weight decay {self.weight_decay:g} ({which}; about L2 {self.weight_decay * gain:g})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain JSON values."""
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in dataclasses.asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
+        """Read back :meth:`to_dict`, or any part of it. The schema is closed.
+
+        Raises:
+            UsageError: A key is unknown, or a value is refused.
+        """
+        return cls(**{key: coerce(key, value) for key, value in values.items()})
+
+
+FIELDS: tuple[str, ...] = tuple(f.name for f in dataclasses.fields(Recipe) if f.name not in ("derived", "source"))
+
+
+def coerce(field: str, value: Any) -> Any:
+    """Turn what a file, the environment or the command line gave into the field's type.
+
+    Args:
+        field: A field of :class:`Recipe`.
+        value: Text, or a value that YAML or TOML made. (YAML reads 1e-3 as text.)
+
+    Raises:
+        UsageError: The field is unknown, or the value is of no fitting kind.
+    """
+    hints = get_type_hints(Recipe)
+    if field not in hints:
+        raise unknown("recipe field", field, FIELDS)
+    hint = hints[field]
+    try:
+        if hint is bool:
+            return _to_bool(value)
+        if hint is int:
+            if isinstance(value, bool) or float(value) != int(float(value)):
+                raise ValueError
+            return int(float(value))
+        if hint is float:
+            if isinstance(value, bool):
+                raise ValueError
+            return float(value)
+        if field == "milestones":
+            parts = [p for p in value.split(",") if p.strip()] if isinstance(value, str) else value
+            return tuple(float(part) for part in parts)
+    except (TypeError, ValueError, OverflowError):
+        kind = {bool: "true or false", int: "a whole number", float: "a number"}.get(hint, "numbers with commas")
+        raise UsageError(f"The recipe field {field!r} takes {kind}, not {value!r}.") from None
+    if not isinstance(value, str):
+        raise UsageError(f"The recipe field {field!r} takes a word, not {value!r}.")
+    return value
+
+
+def _to_bool(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    words = {"true": True, "yes": True, "1": True, "on": True, "false": False, "no": False, "0": False, "off": False}
+    if str(value).lower() not in words:
+        raise ValueError
+    return words[str(value).lower()]
