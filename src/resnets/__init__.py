@@ -1,1 +1,80 @@
-"""Deep residual networks as a practical tool for TensorFlow and Keras."""
+"""Deep residual networks as a practical tool for TensorFlow and Keras.
+
+Importing this package imports nothing else: names are looked up when they are first used (PEP 562).
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from resnets.api import Run, open_run, train
+    from resnets.errors import (
+        DataError,
+        DivergedError,
+        MissingPackageError,
+        ResnetsError,
+        StoppedError,
+        UsageError,
+    )
+    from resnets.networks.build import build
+    from resnets.networks.catalog import list_networks, network
+    from resnets.networks.public import BasicBlock, ResNet
+    from resnets.networks.spec import NetworkSpec
+    from resnets.recipes.catalog import recipe
+    from resnets.recipes.spec import Recipe
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "BasicBlock": "networks.public",
+    "DataError": "errors",
+    "DivergedError": "errors",
+    "MissingPackageError": "errors",
+    "NetworkSpec": "networks.spec",
+    "Recipe": "recipes.spec",
+    "ResNet": "networks.public",
+    "ResnetsError": "errors",
+    "Run": "api",
+    "StoppedError": "errors",
+    "UsageError": "errors",
+    "build": "networks.build",
+    "list_networks": "networks.catalog",
+    "network": "networks.catalog",
+    "open_run": "api",
+    "recipe": "recipes.catalog",
+    "train": "api",
+}
+
+__all__ = [
+    "BasicBlock",
+    "DataError",
+    "DivergedError",
+    "MissingPackageError",
+    "NetworkSpec",
+    "Recipe",
+    "ResNet",
+    "ResnetsError",
+    "Run",
+    "StoppedError",
+    "UsageError",
+    "build",
+    "list_networks",
+    "network",
+    "open_run",
+    "recipe",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

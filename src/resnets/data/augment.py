@@ -17,6 +17,7 @@ from resnets.errors import UsageError, unknown
 
 Floats = NDArray[np.float32]
 Draws = dict[str, Floats]
+Box = tuple[float, float, float, float]
 
 _DRAWS = ("top", "left", "flip", "area", "ratio", "erase", "erase_area", "erase_ratio", "erase_top", "erase_left",
           "mix", "mix_kind", "mix_top", "mix_left")  # fmt: skip
@@ -106,7 +107,7 @@ def _reflect(index: NDArray[np.int64], size: int) -> NDArray[np.int64]:
     return np.minimum(index, period - index)
 
 
-def resized_box(height: int, width: int, crop_area: float, draws: dict[str, float]) -> tuple[float, ...]:
+def resized_box(height: int, width: int, crop_area: float, draws: dict[str, float]) -> Box:
     """Return a random box of the image: area from ``crop_area`` to 1, sides as 3:4 to 4:3 (Szegedy 2014).
 
     Returns:
@@ -138,7 +139,8 @@ def _inside(size: int, position: Floats, length: Floats) -> NDArray[np.bool_]:
     """Return which of ``size`` pixels lie in a stretch of this length, laid at a position from 0 to 1."""
     start = np.floor(position * (size - length + 1))[:, None]
     pixels = np.arange(size)
-    return (pixels >= start) & (pixels < start + np.maximum(1, np.round(length))[:, None])
+    end = start + np.maximum(1, np.round(length))[:, None]
+    return np.asarray((pixels >= start) & (pixels < end), np.bool_)
 
 
 def mix(images: Floats, targets: Floats, draws: Draws, how: Augmentation) -> tuple[Floats, Floats]:

@@ -29,7 +29,7 @@ class _Reader:
     def __init__(self, split: Split, preprocess: Preprocess) -> None:
         self.split, self.preprocess = split, preprocess
         native = isinstance(split.images, np.ndarray) and split.images.shape[1:] == preprocess.image_shape
-        self.pixels: Pixels | None = split.images if native else None  # type: ignore[assignment]
+        self.pixels: Pixels | None = split.images if native and isinstance(split.images, np.ndarray) else None
         self._pool = None if native else ThreadPoolExecutor(cores(), "resnets-decode")
 
     def read(self, index: NDArray[np.int64], shape: Callable[[Pixels, int], Pixels]) -> Pixels:
@@ -149,8 +149,8 @@ class TrainingBatches:
 
         def crop(pixels: Pixels, place: int) -> Pixels:
             own = {name: float(column[place]) for name, column in draws.items()}
-            box = augment.resized_box(*pixels.shape[:2], how.crop_area, own)
-            return self.preprocess.resize(pixels, box)  # type: ignore[arg-type]
+            box = augment.resized_box(pixels.shape[0], pixels.shape[1], how.crop_area, own)
+            return self.preprocess.resize(pixels, box)
 
         images = reader.read(index, crop) if how.crop == "resized" else reader.fitted(index)
         return augment.shift_and_flip(images, np.arange(len(index)), draws, how, self._mean)

@@ -1,8 +1,8 @@
 """The one decoder: training, evaluation, prediction and every check read an image file through here.
 
 Policy. JPEG, PNG, BMP, GIF (first frame) and WebP (first frame), told by content and not by name. EXIF orientation is
-applied. Grey, palette and CMYK become the channels asked for; transparency is laid on white; of 16-bit samples the upper
-byte is kept. A JPEG that is much larger than needed is shrunk while it is decoded.
+applied. Grey, palette and CMYK become the channels asked for; transparency is laid on white; of 16-bit samples the
+upper byte is kept. A JPEG that is much larger than needed is shrunk while it is decoded.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from resnets.errors import DataError
 
@@ -58,7 +58,7 @@ def decode(source: Path | bytes, channels: int, least_side: int = 0) -> NDArray[
         raise
     except FileNotFoundError:
         raise UnreadableImageError(name, "the file is not there") from None
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         kinds = "JPEG, PNG, BMP, GIF or WebP"
         raise UnreadableImageError(name, f"it is not a {kinds} image, whatever its name says") from None
     except Exception as error:  # Pillow raises many kinds for damaged files: OSError, SyntaxError, struct.error, ...

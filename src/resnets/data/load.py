@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from resnets.data.catalog import DATASETS
-from resnets.data.dataset import DataSet, Split
+from resnets.data.dataset import DataSet, Images, Split
 from resnets.data.decode import FORMATS, is_grey
 from resnets.data.sources import Source, read_named, read_path, read_tfds
 from resnets.data.spec import DataSpec
-from resnets.errors import DataError, unknown
+from resnets.errors import DataError, UsageError, unknown
 
 
 def load(argument: str, *, seed: int = 0, spec: DataSpec | None = None) -> DataSet:
@@ -63,7 +63,7 @@ def _check_classes(argument: str, source: Source) -> None:
 
 
 def _with_splits(source: Source, spec: DataSpec, seed: int) -> dict[str, Split]:
-    """Take a validation split from the training images where there is none, and a test split where there is neither."""
+    """Set validation images apart where there are none, and test images where there are neither."""
     splits: dict[str, Split] = dict(source.splits)
     if "test" not in splits and "val" not in splits and spec.test:
         splits["train"], splits["test"] = stratified(splits["train"], spec.test, seed, stream=1)
@@ -92,8 +92,8 @@ def stratified(split: Split, share: float, seed: int, stream: int = 0) -> tuple[
         members = rng.permutation(np.flatnonzero(split.labels == label))
         if len(members) < 2:
             raise DataError(
-                f"The class number {label} has a single image ({split.ids[int(members[0])]}); with fewer than three per "
-                "class nothing can be set apart for validation and test."
+                f"The class number {label} has a single image ({split.ids[int(members[0])]}); with fewer than three "
+                "per class nothing can be set apart for validation and test."
             )
         count = min(max(1, round(share * len(members))), len(members) - 1)
         taken.append(members[:count])
@@ -121,3 +121,39 @@ def _measure(split: Split) -> tuple[int, int]:
 def sizes(splits: Mapping[str, Split]) -> str:
     """Return the split sizes in words: "train 1,294 / val 143 / test 360"."""
     return " / ".join(f"{name} {len(splits[name]):,}" for name in ("train", "val", "test") if name in splits)
+
+
+def load_for_labels(argument: str, classes: tuple[str, ...], split: str | None = None) -> tuple[str, Split]:
+    """Read labelled images to be judged by a network whose classes are fixed already.
+
+    Args:
+        argument: As for :func:`load`; nothing is split off.
+        classes: The network's class names in label order. The data may lack some of them.
+        split: "test", "val", "train" or "all"; None takes test, else val, else all.
+
+    Returns:
+        The split's name and its images, labelled by the network's order.
+
+    Raises:
+        DataError: The data cannot be read, or have a class that the network does not know.
+        UsageError: There is no such split.
+    """
+    source = _read(argument, DATASETS.get(argument, DataSpec()))
+    if unknown_classes := [name for name in source.classes if name not in classes]:
+        raise DataError(
+            f"{argument} has the class {unknown_classes[0]!r}, which the run was not trained on; it knows: "
+            f"{', '.join(classes)}."
+        )
+    name = split or next((part for part in ("test", "val") if part in source.splits), "all")
+    parts = list(source.splits.values()) if name == "all" else [source.splits[name]] if name in source.splits else []
+    if not parts:
+        raise UsageError(f"{argument} has no split {name!r}; there are {', '.join(source.splits)} and all.")
+    order = np.array([classes.index(own) for own in source.classes])
+    images: Images = parts[0].images if len(parts) == 1 else _join([part.images for part in parts])
+    labels = order[np.concatenate([part.labels for part in parts])]
+    return name, Split(images, labels, tuple(i for part in parts for i in part.ids))
+
+
+def _join(images: list[Images]) -> Images:
+    arrays = [part for part in images if isinstance(part, np.ndarray)]
+    return np.concatenate(arrays) if arrays else [path for part in images for path in part]

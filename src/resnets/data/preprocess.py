@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from resnets import records
 from resnets.data.dataset import DataSet
 from resnets.data.decode import decode
-from resnets.errors import UsageError, unknown
+from resnets.errors import UsageError
 
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -79,11 +79,11 @@ class Preprocess:
         """Scale pixels (n, h, w, c) from 0..255 to zero mean and unit variance, by the data set's figures."""
         scale = np.float32(1 / 255) / np.asarray(self.std, np.float32)
         offset = np.asarray(self.mean, np.float32) / np.asarray(self.std, np.float32)
-        return images * scale - offset
+        return np.asarray(images * scale - offset, np.float32)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain JSON values."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+        return records.to_dict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Preprocess:
@@ -92,13 +92,7 @@ class Preprocess:
         Raises:
             UsageError: A key is unknown or missing.
         """
-        names = [f.name for f in dataclasses.fields(cls)]
-        for key in values:
-            if key not in names:
-                raise unknown("preprocessing field", key, names)
-        if missing := [n for n in names if n not in values]:
-            raise UsageError(f"The preprocessing lacks the field {missing[0]!r}.")
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        return records.from_dict(cls, values, "preprocessing")
 
 
 def derive(data: DataSet, image_size: int | None = None) -> tuple[Preprocess, str]:

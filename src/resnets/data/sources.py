@@ -45,7 +45,8 @@ def array_split(name: str, images: NDArray[np.generic], labels: NDArray[np.gener
         raise DataError(f"Images must be uint8 of shape (n, h, w) or (n, h, w, c), not {images.dtype} {images.shape}.")
     if len(images) != len(labels):
         raise DataError(f"There are {len(images)} images but {len(labels)} labels in {name!r}.")
-    return Split(images, labels.reshape(-1).astype(np.int64), tuple(f"{name}/{i}" for i in range(len(images))))
+    pixels: NDArray[np.uint8] = images.astype(np.uint8, copy=False)
+    return Split(pixels, labels.reshape(-1).astype(np.int64), tuple(f"{name}/{i}" for i in range(len(images))))
 
 
 def read_digits(classes: tuple[str, ...]) -> Source:

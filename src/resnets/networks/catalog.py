@@ -54,7 +54,7 @@ def _tutorial_rows() -> dict[str, NetworkSpec]:
 
 
 def _vgg_rows() -> dict[str, NetworkSpec]:
-    """The tutorial's thought experiment: does a shortcut let the deeper network fall back to the shallower one?"""
+    """The tutorial's thought experiment: a shortcut lets the deeper network fall back to the shallower one."""
     source = "Simonyan and Zisserman 2014, arXiv:1409.1556, configuration B, with small dense layers"
     vgg13 = NetworkSpec(
         depths=(1, 1, 1, 1, 1), widths=(64, 128, 256, 512, 512), stem="none", downsample="pool", shortcut="none",

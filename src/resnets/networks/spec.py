@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from resnets import records
 from resnets.errors import UsageError, unknown
 
 Block = Literal["basic", "bottleneck"]
@@ -34,7 +34,7 @@ class NetworkSpec:
         stem: "imagenet" is 7x7 stride 2 and a 3x3 max-pool of stride 2; "deep" is three 3x3 (ResNet-C/D) and the pool;
             "cifar" is one 3x3; "tutorial" is an unpadded 3x3 and a 2x2 max-pool of stride 1; "none" is no stem.
         stem_width: Channels that leave the stem.
-        downsample: "stride" halves in the first block of each later stage; "pool" puts a 2x2 max-pool behind each (VGG).
+        downsample: "stride" halves in the first block of each later stage; "pool" max-pools behind each stage (VGG).
         stride_on: Convolution of a bottleneck that carries the stride: "spatial" is the 3x3 (v1.5), "first" the 1x1.
         expansion: Output width over inner width in a bottleneck.
         groups: Groups of the 3x3 convolution in a bottleneck (ResNeXt).
@@ -152,7 +152,7 @@ class NetworkSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain JSON values."""
-        return {key: list(v) if isinstance(v, tuple) else v for key, v in dataclasses.asdict(self).items()}
+        return records.to_dict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> NetworkSpec:
@@ -161,10 +161,4 @@ class NetworkSpec:
         Raises:
             UsageError: A key is unknown, missing, or its value is refused.
         """
-        fields = {f.name: f for f in dataclasses.fields(cls)}
-        for key in values:
-            if key not in fields:
-                raise unknown("network field", key, fields)
-        if missing := [n for n in ("depths", "widths") if n not in values]:
-            raise UsageError(f"A network needs the field {missing[0]!r}.")
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        return records.from_dict(cls, values, "network")

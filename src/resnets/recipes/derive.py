@@ -1,4 +1,4 @@
-"""The recipe "auto": numbers derived from the data, each with its reason. A rule beats a table where there is a rule."""
+"""The recipe "auto": numbers derived from the data, each with its reason."""
 
 from __future__ import annotations
 

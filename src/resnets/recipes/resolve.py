@@ -105,7 +105,12 @@ def _read_file(path: Path) -> tuple[str | None, dict[str, Any]]:
 
 
 def _parse(path: Path) -> dict[str, Any]:
-    parsers = {".yaml": yaml.safe_load, ".yml": yaml.safe_load, ".toml": tomllib.loads, ".json": json.loads}
+    parsers: dict[str, Callable[[str], Any]] = {
+        ".yaml": yaml.safe_load,
+        ".yml": yaml.safe_load,
+        ".toml": tomllib.loads,
+        ".json": json.loads,
+    }
     parser = parsers.get(path.suffix.lower())
     if parser is None:
         raise UsageError(f"The recipe file {path} must end in .yaml, .toml or .json.")

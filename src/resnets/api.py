@@ -1,0 +1,141 @@
+"""The door for Python: the commands as functions and as methods of a run. The command line is the other door."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from resnets.runs import directory
+
+if TYPE_CHECKING:
+    import keras
+
+    from resnets.commands.predict import Prediction
+
+
+class Run:
+    """A finished or broken-off training.
+
+    Args:
+        files: Its directory.
+    """
+
+    def __init__(self, files: directory.RunDirectory) -> None:
+        self.files = files
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}{'' if self.files.finished else ', not finished'})"
+
+    @property
+    def path(self) -> Path:
+        """The run directory."""
+        return self.files.root
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What was trained on what and how: run.json."""
+        return self.files.read_record()
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """Final and best numbers: result.json."""
+        return directory.read_json(self.files.result)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in label order."""
+        return self.files.read_labels()
+
+    @property
+    def metrics(self) -> list[dict[str, str]]:
+        """One row per epoch: metrics.csv."""
+        return directory.read_csv(self.files.metrics)
+
+    @property
+    def model(self) -> keras.Model:
+        """The trained network in float32, from normalised images to logits."""
+        from resnets.commands._trained import open_trained
+
+        model: keras.Model = open_trained(self.path).predictor.model
+        return model
+
+    def evaluate(
+        self, data: str | Path | None = None, *, split: str | None = None, weights: str = "final", quiet: bool = False
+    ) -> dict[str, Any]:
+        """Measure the run; see :func:`resnets.commands.evaluate.evaluate`."""
+        from resnets.commands.evaluate import evaluate
+
+        return evaluate(self.path, None if data is None else str(data), split=split, weights=weights, quiet=quiet)
+
+    def predict(
+        self, *images: str | Path, top: int = 5, weights: str = "final", quiet: bool = False
+    ) -> list[Prediction]:
+        """Classify image files; see :func:`resnets.commands.predict.predict`."""
+        from resnets.commands.predict import predict
+
+        return predict(self.path, images, top=top, weights=weights, quiet=quiet)
+
+    def resume(self, *, quiet: bool = False) -> Run:
+        """Go on with a training that was broken off, and evaluate it."""
+        from resnets.commands.train import resume
+
+        return _evaluated(resume(self.path, quiet), quiet)
+
+
+def train(
+    data: str | Path,
+    *,
+    network: str = "auto",
+    recipe: str | None = None,
+    config: str | Path | None = None,
+    image_size: int | None = None,
+    seed: int = 0,
+    output: str | Path | None = None,
+    quiet: bool = False,
+    **settings: Any,
+) -> Run:
+    """Train a network on labelled images, and evaluate it.
+
+    Args:
+        data: A folder of class folders, a .csv manifest, an .npz file, or a data set's name.
+        network: A name of the catalogue; "auto" takes resnet20 for small images and resnet18 for photographs.
+        recipe: A recipe's name; None takes the file's, or "auto".
+        config: A YAML, TOML or JSON file with recipe fields.
+        image_size: Side of the network's input in pixels; None derives it.
+        seed: Decides weights, splits, order and augmentation.
+        output: The run directory; None makes one under runs/.
+        quiet: Print nothing.
+        settings: Recipe fields, such as ``epochs=5``; see :class:`resnets.Recipe`.
+
+    Returns:
+        The run.
+
+    Raises:
+        UsageError: A name, number or file is wrong. Nothing was written.
+        DataError: The data cannot be used. Nothing was written.
+        DivergedError: The loss became infinite or no number.
+        StoppedError: A signal came; a checkpoint was saved.
+    """
+    from resnets.commands.train import train as command
+
+    files = command(
+        str(data), network=network, recipe=recipe, config=Path(config) if config else None,
+        settings={field: value for field, value in settings.items() if value is not None}, image_size=image_size,
+        seed=seed, output=Path(output) if output else None, quiet=quiet,
+    )  # fmt: skip
+    return _evaluated(files, quiet)
+
+
+def open_run(path: str | Path) -> Run:
+    """Open a run directory, or "runs/latest".
+
+    Raises:
+        DataError: There is no run.
+    """
+    return Run(directory.open_run(path))
+
+
+def _evaluated(files: directory.RunDirectory, quiet: bool) -> Run:
+    run = Run(files)
+    run.evaluate(quiet=quiet)
+    return run

@@ -1,0 +1,57 @@
+"""Start the deep-learning framework quietly. Only the command line calls this; a library does not touch the process."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from resnets.errors import MissingPackageError
+
+
+def start(verbose: bool = False) -> None:
+    """Import Keras on TensorFlow, or on JAX where only that is installed, without the framework's own log lines.
+
+    Args:
+        verbose: Leave the framework's log as it is.
+
+    Raises:
+        MissingPackageError: Neither framework is installed.
+    """
+    chosen = os.environ.get("KERAS_BACKEND") or next(
+        (name for name in ("tensorflow", "jax") if importlib.util.find_spec(name)), None
+    )
+    if chosen is None:
+        raise MissingPackageError(
+            "Neither TensorFlow nor JAX is installed; pip install 'resnets[cpu]' (or 'resnets[gpu]', 'resnets[jax]')."
+        )
+    os.environ["KERAS_BACKEND"] = chosen
+    if verbose:
+        importlib.import_module("keras")
+        return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with _silent_stderr():
+        importlib.import_module("keras")
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Send what C++ libraries write to file descriptor 2 to a file, and show it only when the import fails."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as hidden:
+        before = os.dup(2)
+        os.dup2(hidden.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            os.dup2(before, 2)
+            hidden.seek(0)
+            os.write(2, hidden.read())
+            raise
+        finally:
+            os.dup2(before, 2)
+            os.close(before)

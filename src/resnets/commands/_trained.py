@@ -1,0 +1,112 @@
+"""A run brought back to life: its network, weights, labels and preprocessing. What every later command starts from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resnets.data.build import EvaluationBatches
+from resnets.data.dataset import DataSet, Split
+from resnets.data.load import load
+from resnets.data.preprocess import Preprocess
+from resnets.engines.predictor import KerasPredictor, load_weights
+from resnets.errors import DataError, UsageError, unknown
+from resnets.measures.accuracy import softmax
+from resnets.networks.build import build
+from resnets.networks.spec import NetworkSpec
+from resnets.runs import checkpoint
+from resnets.runs.directory import RunDirectory, open_run
+from resnets.runs.display import Display
+
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network, ready to classify.
+
+    Attributes:
+        run: Its directory.
+        record: Its run.json.
+        classes: Class names in label order.
+        preprocess: What the network sees of an image.
+        predictor: The network in float32.
+    """
+
+    run: RunDirectory
+    record: dict[str, Any]
+    classes: tuple[str, ...]
+    preprocess: Preprocess
+    predictor: KerasPredictor
+
+    def probabilities(self, split: Split, display: Display, what: str) -> NDArray[np.float64]:
+        """Return the probabilities of each image, shape (n, classes)."""
+        batches = EvaluationBatches(split, self.preprocess, len(self.classes), BATCH)
+        images = (images for images, _ in display.track(batches, len(batches), what))
+        return softmax(np.concatenate(list(self.predictor.logits(images))))
+
+
+def open_trained(path: str | Path, weights: str = "final") -> Trained:
+    """Rebuild a run's network from its specification and fill in its weights.
+
+    Args:
+        path: The run directory.
+        weights: "final", or "best" for the epoch with the best validation accuracy.
+
+    Raises:
+        DataError: The run is incomplete or damaged.
+        UsageError: There are no such weights.
+    """
+    if weights not in ("final", "best"):
+        raise unknown("kind of weights", weights, ("final", "best"))
+    run = open_run(path)
+    record, classes = run.read_record(), run.read_labels()
+    preprocess = Preprocess.from_dict(record["preprocess"])
+    model = build(NetworkSpec.from_dict(record["network"]), len(classes), preprocess.image_shape, dtype="float32")
+    if weights == "final":
+        predictor = load_weights(model, run.weights)
+    else:
+        predictor = _best(run, model)
+    return Trained(run, record, classes, preprocess, predictor)
+
+
+def _best(run: RunDirectory, model: Any) -> KerasPredictor:
+    from resnets.runs.callbacks import restore
+
+    newest = checkpoint.load_newest(run.checkpoints)
+    if newest is None:
+        raise DataError(f"{run.checkpoints} holds no checkpoint, so there are no best weights; use the final ones.")
+    best = checkpoint.load_step(run.checkpoints, int(newest.state["best_step"]))
+    restore(model.variables, best.groups["model"])
+    return KerasPredictor(model)
+
+
+def open_data(record: dict[str, Any]) -> DataSet:
+    """Read the run's own data again, split as at training.
+
+    Raises:
+        DataError: The data are gone, or are no longer what the run was trained on.
+    """
+    data = load(record["data"]["argument"], seed=record["seed"])
+    if data.fingerprint() != record["data"]["fingerprint"]:
+        raise DataError(
+            f"The data at {record['data']['argument']} have changed since the training, so its splits cannot be "
+            "told again; give a folder of images to evaluate on, or restore the data."
+        )
+    return data
+
+
+def pick_split(data: DataSet, wanted: str | None) -> tuple[str, Split]:
+    """Return the split to evaluate on: the one asked for, else test, else val.
+
+    Raises:
+        UsageError: There is no such split.
+    """
+    name = wanted or next(name for name in ("test", "val", "train") if name in data.splits)
+    if name not in data.splits:
+        raise UsageError(f"The data have no split {name!r}; there are {', '.join(data.splits)}.")
+    return name, data.splits[name]

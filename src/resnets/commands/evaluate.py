@@ -1,0 +1,107 @@
+"""evaluate: measure a trained run on labelled images, and write numbers, predictions and figures into it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resnets.commands._trained import Trained, open_data, open_trained, pick_split
+from resnets.data.dataset import Split
+from resnets.data.load import load_for_labels
+from resnets.figures.confusion import draw_confusion, draw_mistakes
+from resnets.figures.style import save
+from resnets.measures.accuracy import Accuracy, score
+from resnets.runs.directory import RunDirectory, write_csv, write_json
+from resnets.runs.display import Display
+
+_MISTAKES = 18
+
+
+def evaluate(
+    run: str | Path, data: str | None = None, *, split: str | None = None, weights: str = "final", quiet: bool = False
+) -> dict[str, Any]:
+    """Measure a run.
+
+    Args:
+        run: The run directory, or "runs/latest".
+        data: Labelled images whose classes are among the run's; None takes the run's own data.
+        split: "test", "val" or "train"; None takes test, else val. Of other data None takes test, else val, else all.
+        weights: "final", or "best" for the epoch with the best validation accuracy.
+        quiet: Print nothing.
+
+    Returns:
+        What is written to evaluation.json: top-1, top-5, loss, per-class precision, recall and F1.
+
+    Raises:
+        DataError: The run or the data cannot be used.
+        UsageError: There is no such split or no such weights.
+    """
+    display = Display(quiet=quiet)
+    with display.waiting("loading the network"):
+        trained = open_trained(run, weights)
+    with display.waiting("reading the data"):
+        if data is None:
+            name, part = pick_split(open_data(trained.record), split)
+        else:
+            name, part = load_for_labels(data, trained.classes, split)
+    probabilities = trained.probabilities(part, display, f"evaluating {name}")
+    accuracy = score(probabilities, part.labels)
+    result = {
+        "data": data or trained.record["data"]["argument"], "split": name, "weights": weights, "precision": "float32",
+        **accuracy.to_dict(trained.classes),
+    }  # fmt: skip
+    _write(trained, result, accuracy, part, probabilities)
+    _report(display, trained.run, result)
+    return result
+
+
+def _write(
+    trained: Trained, result: dict[str, Any], accuracy: Accuracy, part: Split, probabilities: NDArray[np.float64]
+) -> None:
+    run, classes = trained.run, trained.classes
+    called = probabilities.argmax(axis=1)
+    rows = (
+        (i, classes[t], classes[c], f"{p[t]:.6f}", f"{p[c]:.6f}")
+        for i, t, c, p in zip(part.ids, part.labels, called, probabilities, strict=True)
+    )
+    write_csv(run.predictions, ("path", "true", "predicted", "p_true", "p_predicted"), rows)
+    per_class = [tuple(row.values()) for row in result["per_class"]]
+    write_csv(run.figures / "per_class.csv", ("class", "precision", "recall", "f1", "images"), per_class)
+    counts = ((name, *row) for name, row in zip(classes, accuracy.confusion.tolist(), strict=True))
+    write_csv(run.figures / "confusion.csv", ("true \\ predicted", *classes), counts)
+    title = f"{trained.record['network_name']} on {result['split']} of {trained.record['data']['name']}"
+    title = f"{title}: {100 * accuracy.top1:.2f} %"
+    save(draw_confusion(accuracy.confusion, classes, title), run.figures / "confusion.png")
+    _write_mistakes(trained, part, probabilities, called)
+    write_json(run.evaluation, result)
+
+
+def _write_mistakes(
+    trained: Trained, part: Split, probabilities: NDArray[np.float64], called: NDArray[np.int64]
+) -> None:
+    """Show and list the mistakes the network was surest of."""
+    wrong = np.flatnonzero(called != part.labels)
+    surest = wrong[np.argsort(-probabilities[wrong, called[wrong]], kind="stable")][:_MISTAKES]
+    true = [trained.classes[part.labels[i]] for i in surest]
+    taken = [trained.classes[called[i]] for i in surest]
+    certainty = [float(probabilities[i, called[i]]) for i in surest]
+    rows = zip([part.ids[i] for i in surest], true, taken, certainty, strict=True)
+    write_csv(trained.run.figures / "mistakes.csv", ("path", "true", "predicted", "p_predicted"), list(rows))
+    images = [trained.preprocess.fit(trained.preprocess.read(part.images[i])) for i in surest]
+    heading = f"the {len(surest)} surest of {len(wrong)} mistakes in {len(part):,} images"
+    save(draw_mistakes(images, true, taken, certainty, heading), trained.run.figures / "mistakes.png")
+
+
+def _report(display: Display, run: RunDirectory, result: dict[str, Any]) -> None:
+    top5 = "" if result["top5"] is None else f", top-5 {100 * result['top5']:.2f} %"
+    display.result(
+        f"{result['split']:8} accuracy {100 * result['top1']:.2f} % ± {100 * result['standard_error']:.2f} (standard "
+        f"error) on {result['images']:,} images{top5}, loss {result['loss']:.4f}"
+    )
+    weakest = sorted(result["per_class"], key=lambda row: float(row["f1"]))[:3]
+    worst = ", ".join(f"{row['class']} {100 * row['f1']:.1f} %" for row in weakest)
+    display.result(f"         lowest F1: {worst}")
+    display.result(f"pictures {run.figures}  ({', '.join(sorted(path.name for path in run.figures.glob('*.png')))})")

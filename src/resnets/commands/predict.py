@@ -1,0 +1,110 @@
+"""predict: classify image files with a trained run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from resnets.commands._trained import open_trained
+from resnets.data.dataset import Split
+from resnets.data.decode import SUFFIXES, UnreadableImageError
+from resnets.errors import DataError, UsageError
+from resnets.runs.display import Display
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a network says of one image.
+
+    Attributes:
+        path: The file.
+        predicted: Name of the most probable class, or "" when the file cannot be read.
+        p_predicted: Its probability.
+        top: The most probable classes with their probabilities, highest first.
+        problem: Why the file cannot be read, or "".
+    """
+
+    path: str
+    predicted: str
+    p_predicted: float
+    top: tuple[tuple[str, float], ...]
+    problem: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain JSON values."""
+        return asdict(self) | {"top": [{"class": name, "p": p} for name, p in self.top]}
+
+
+def predict(
+    run: str | Path, images: Sequence[str | Path], *, top: int = 5, weights: str = "final", quiet: bool = False
+) -> list[Prediction]:
+    """Classify images.
+
+    Args:
+        run: The run directory, or "runs/latest".
+        images: Files, or folders that are searched with all folders below.
+        top: How many classes to tell for each image.
+        weights: "final" or "best".
+        quiet: Show no progress.
+
+    Returns:
+        One prediction per file, in the order of the files. A file that cannot be read has a ``problem`` instead.
+
+    Raises:
+        DataError: The run cannot be used, a path does not exist, or a folder holds no images.
+        UsageError: No image was named.
+    """
+    if top < 1:
+        raise UsageError(f"top must be at least 1, not {top}.")
+    display = Display(quiet=quiet)
+    paths = list(_expand(images))
+    with display.waiting("loading the network"):
+        trained = open_trained(run, weights)
+    problems = {path: problem for path in paths if (problem := _problem(path, trained.preprocess.channels))}
+    good = [path for path in paths if path not in problems]
+    split = Split(good, np.zeros(len(good), np.int64), tuple(str(path) for path in good))
+    rows = iter(trained.probabilities(split, display, "classifying") if good else ())
+    return [
+        Prediction(str(path), "", 0.0, (), problems[path])
+        if path in problems
+        else _name(str(path), next(rows), trained.classes, top)
+        for path in paths
+    ]
+
+
+def _name(path: str, probabilities: Any, classes: tuple[str, ...], top: int) -> Prediction:
+    order = np.argsort(-probabilities, kind="stable")[:top]
+    ranked = tuple((classes[i], float(probabilities[i])) for i in order)
+    return Prediction(path, ranked[0][0], ranked[0][1], ranked)
+
+
+def _expand(images: Iterable[str | Path]) -> Iterable[Path]:
+    """Yield the files, those of folders in the order of their names."""
+    named = [Path(image).expanduser() for image in images]
+    if not named:
+        raise UsageError("Name at least one image file or folder to classify.")
+    for path in named:
+        if path.is_dir():
+            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+            if not found:
+                raise DataError(f"The folder {path} holds no JPEG, PNG, BMP, GIF or WebP images.")
+            yield from found
+        elif path.exists():
+            yield path
+        else:
+            raise DataError(f"There is no image file or folder {path}.")
+
+
+def _problem(path: Path, channels: int) -> str:
+    """Return why a file cannot be decoded, or ""."""
+    from resnets.data.decode import decode
+
+    try:
+        decode(path, channels, least_side=1)
+    except UnreadableImageError as error:
+        return error.reason
+    return ""

@@ -1,0 +1,71 @@
+"""What all figures share: no display, colours that colour-blind people tell apart, labels in every language."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib import font_manager
+from matplotlib.figure import Figure
+
+BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#777777"
+CJK_FONTS = (
+    "Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "Microsoft YaHei", "PingFang SC", "Hiragino Sans GB",
+    "SimHei", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "Noto Sans CJK JP", "Noto Serif CJK SC", "Arial Unicode MS",
+    "Droid Sans Fallback",
+)  # fmt: skip
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure, in inches, that is bound to no display and no global state."""
+    mpl.rcParams["font.family"] = ["DejaVu Sans", *([cjk_font()] if cjk_font() else [])]
+    mpl.rcParams["axes.unicode_minus"] = False
+    return Figure(figsize=(width, height), layout="constrained", dpi=120)
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a figure as PNG, whole or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp.png")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(temporary)
+    temporary.replace(path)
+    return path
+
+
+@cache
+def cjk_font() -> str | None:
+    """Return the name of an installed font that has Chinese characters, or None."""
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    found = next((name for name in CJK_FONTS if name in installed), None)
+    return found or _fresh_cjk_font()
+
+
+def _fresh_cjk_font() -> str | None:
+    """Look for fonts installed since matplotlib made its list."""
+    known = {font.fname for font in font_manager.fontManager.ttflist}
+    words = ("cjk", "wqy", "simhei", "msyh", "pingfang", "sourcehan", "droidsansfallback")
+    for path in font_manager.findSystemFonts():
+        if path not in known and any(word in path.lower().replace("-", "") for word in words):
+            try:
+                font_manager.fontManager.addfont(path)
+            except (OSError, RuntimeError):  # a font file that matplotlib cannot read
+                continue
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    return next((name for name in CJK_FONTS if name in installed), None)
+
+
+def drawable(names: Iterable[str]) -> tuple[str, ...]:
+    """Return names as a figure can show them: numbered where no installed font has their characters."""
+    names = tuple(names)
+    if cjk_font() is None and any(ord(letter) > 0x2E7F for name in names for letter in name):
+        return tuple(name if name.isascii() else f"#{i}" for i, name in enumerate(names))
+    return names
+
+
+def shorten(name: str, length: int = 18) -> str:
+    """Return a name cut to a length, with an ellipsis."""
+    return name if len(name) <= length else name[: length - 1] + "…"

@@ -1,0 +1,171 @@
+"""RunDirectory: where a run keeps everything, and how it is written so that nothing half-written is ever read."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from resnets.errors import DataError, UsageError
+
+FORMAT = 1
+_LATEST = "latest"
+
+
+class RunDirectory:
+    """The files of one run. Names are the contract between commands; see ARCHITECTURE.md.
+
+    Args:
+        root: The directory.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.record = root / "run.json"
+        self.labels = root / "labels.txt"
+        self.dataset = root / "dataset.json"
+        self.split = root / "split.csv"
+        self.metrics = root / "metrics.csv"
+        self.log = root / "train.log"
+        self.checkpoints = root / "checkpoints"
+        self.weights = root / "model.weights.h5"
+        self.result = root / "result.json"
+        self.evaluation = root / "evaluation.json"
+        self.predictions = root / "predictions.csv"
+        self.figures = root / "figures"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the training came to its end: result.json is written last."""
+        return self.result.is_file()
+
+    def read_record(self) -> dict[str, Any]:
+        """Return run.json.
+
+        Raises:
+            DataError: It is damaged or of another format.
+        """
+        record = read_json(self.record)
+        if record.get("format") != FORMAT:
+            raise DataError(f"{self.record} has format {record.get('format')}, this version reads format {FORMAT}.")
+        return record
+
+    def read_labels(self) -> tuple[str, ...]:
+        """Return the class names in label order."""
+        return tuple(self.labels.read_text(encoding="utf-8").splitlines())
+
+
+def create(output: Path | None, name: str) -> RunDirectory:
+    """Make the directory of a new run.
+
+    Args:
+        output: The directory, which must not exist or be empty; None makes runs/<name>-<date-time>.
+        name: What the run is about, such as "digits-resnet8".
+
+    Raises:
+        UsageError: The directory exists and holds something, or cannot be made.
+    """
+    root = output or _free(runs_folder(), f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
+    try:
+        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+            raise UsageError(f"The output directory {root} exists already; name another, or remove it.")
+        root.mkdir(parents=True, exist_ok=True)
+        run = RunDirectory(root)
+        run.figures.mkdir()
+        run.checkpoints.mkdir()
+        if output is None:
+            write_text(root.parent / _LATEST, root.name + "\n")
+    except OSError as error:
+        raise UsageError(
+            f"The run directory {root} cannot be made: {error.strerror}; name another by --output."
+        ) from None
+    return run
+
+
+def open_run(path: str | Path) -> RunDirectory:
+    """Open the directory of a run.
+
+    Args:
+        path: The directory, or "runs/latest" for the newest run made there.
+
+    Raises:
+        DataError: There is no run.
+    """
+    root = Path(path)
+    if root.name == _LATEST and root.is_file():
+        root = root.parent / root.read_text(encoding="utf-8").strip()
+    if not (root / "run.json").is_file():
+        near = sorted(p.parent for p in runs_folder().glob("*/run.json"))[-3:]
+        hint = f"runs here: {', '.join(map(str, near))}." if near else "train one first: resnets train DATA."
+        raise DataError(f"{root} is no run directory (it has no run.json); {hint}")
+    return RunDirectory(root)
+
+
+def runs_folder() -> Path:
+    """Return the folder of new runs: $RESNETS_RUNS, or runs."""
+    return Path(os.environ.get("RESNETS_RUNS") or "runs")
+
+
+def _free(folder: Path, name: str) -> Path:
+    path, number = folder / name, 2
+    while path.exists():
+        path, number = folder / f"{name}-{number}", number + 1
+    return path
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all: to a temporary name, to the disk, then renamed."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write a JSON file whole or not at all."""
+    write_text(path, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        DataError: It is not there or damaged.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing.") from None
+    except ValueError as error:
+        raise DataError(f"{path} is damaged: {error}.") from None
+    if not isinstance(values, dict):
+        raise DataError(f"{path} holds no JSON object.")
+    return values
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a CSV file whole or not at all, in UTF-8 with a mark so that spreadsheets read every language."""
+    import io
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    write_text(path, "\ufeff" + text.getvalue())
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """Read a CSV file as one dictionary per row; no rows where there is no file."""
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file))
