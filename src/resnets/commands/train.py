@@ -228,6 +228,8 @@ def _fit(run: RunDirectory, plan: _Plan, display: Display) -> RunDirectory:
         if start is not None:
             restore(model.variables, start.groups["model"])
             restore(model.optimizer.variables, start.groups["optimizer"])
+            if "metrics" in start.groups:  # Keras makes metric variables when it first sees a batch
+                model.test_on_batch(*validation.batch(0))
         step = start.step if start else 0
         epoch, done = divmod(step, per_epoch)
         if epoch == recipe.epochs:

@@ -42,5 +42,5 @@ def _lines(axes: Axes, rows: Sequence[Mapping[str, str]], columns: Sequence[tupl
     axes.set_xlabel("epoch")
     axes.grid(alpha=0.3)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if len(columns) > 1:
+    if len(axes.lines) > 1:
         axes.legend()

@@ -71,7 +71,8 @@ def build_optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
         steps: Steps in the whole training, for the schedule.
     """
     values: NDArray[np.float32] = rates(recipe, steps)
-    common: dict[str, Any] = {"learning_rate": TabulatedSchedule(values)}
+    # one name for all, because checkpoints find an optimizer's variables by path
+    common: dict[str, Any] = {"learning_rate": TabulatedSchedule(values), "name": "optimizer"}
     if recipe.clip_norm:
         common["global_clipnorm"] = recipe.clip_norm
     if recipe.ema:

@@ -183,3 +183,5 @@ def restore(variables: list[Any], saved: Mapping[str, np.ndarray]) -> None:
 def _assign(variables: list[Any], saved: Mapping[str, np.ndarray]) -> None:
     for i, variable in enumerate(variables):
         variable.assign(saved[str(i)])
+    if len(variables) != len(saved):
+        raise KeyError(f"{len(saved)} saved values for {len(variables)} variables")

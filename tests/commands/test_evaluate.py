@@ -1,0 +1,126 @@
+"""evaluate and predict: they agree with each other, with the data, and with independent arithmetic."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from resnets.commands.evaluate import evaluate
+from resnets.commands.predict import predict
+from resnets.errors import DataError, UsageError
+from resnets.runs.directory import RunDirectory, read_csv, read_json
+
+from .conftest import CLASSES, paint
+
+
+@pytest.fixture
+def run(trained: RunDirectory, tmp_path: Path) -> RunDirectory:
+    """A copy of the trained run that a test may write to."""
+    shutil.copytree(trained.root, tmp_path / "run")
+    return RunDirectory(tmp_path / "run")
+
+
+def test_evaluation_equals_prediction_image_by_image(run: RunDirectory) -> None:
+    data = Path(run.read_record()["data"]["argument"])
+    evaluate(run.root, quiet=True)
+    rows = read_csv(run.predictions)
+    assert len(rows) == 6  # two of twenty images of each class are set apart for the test
+    said = predict(run.root, [data / row["path"] for row in rows], quiet=True)
+    for row, prediction in zip(rows, said, strict=True):
+        assert row["predicted"] == prediction.predicted
+        assert row["p_predicted"] == f"{prediction.p_predicted:.6f}"
+
+
+def test_the_numbers_follow_from_the_predictions_file(run: RunDirectory) -> None:
+    result = evaluate(run.root, split="train", quiet=True)
+    rows = read_csv(run.predictions)
+    assert result["images"] == len(rows) == 48
+    assert result["top1"] == pytest.approx(np.mean([row["true"] == row["predicted"] for row in rows]))
+    assert result["loss"] == pytest.approx(-np.mean(np.log([float(row["p_true"]) for row in rows])), rel=1e-3)
+    assert read_json(run.evaluation) == result
+    confusion = read_csv(run.figures / "confusion.csv")
+    assert sum(int(v) for row in confusion for key, v in row.items() if key in CLASSES) == 48
+
+
+def test_evaluation_makes_pictures_with_their_numbers(run: RunDirectory) -> None:
+    evaluate(run.root, split="train", quiet=True)
+    for name in ("confusion", "mistakes"):
+        with Image.open(run.figures / f"{name}.png") as picture:
+            assert min(picture.size) > 100
+        assert (run.figures / f"{name}.csv").is_file()
+    assert [row["class"] for row in read_csv(run.figures / "per_class.csv")] == sorted(CLASSES)
+
+
+def test_other_data_are_judged_by_the_order_of_the_run(run: RunDirectory, tmp_path: Path) -> None:
+    """A folder that lacks the first class must not shift the labels of the others."""
+    other = paint(tmp_path / "other", CLASSES, each=5, seed=9)
+    whole = evaluate(run.root, str(other), quiet=True)
+    assert whole["split"] == "all"
+    expected = {row["path"]: row["true"] for row in read_csv(run.predictions)}
+    shutil.rmtree(other / sorted(CLASSES)[0])
+    evaluate(run.root, str(other), quiet=True)
+    rows = read_csv(run.predictions)
+    assert len(rows) == 10
+    assert all(row["true"] == expected[row["path"]] == row["path"].split("/")[0] for row in rows)
+
+
+def test_data_with_an_unknown_class_are_refused(run: RunDirectory, tmp_path: Path) -> None:
+    paint(tmp_path / "other", ("zebra", "red fox"), each=2)
+    with pytest.raises(DataError, match="'zebra'"):
+        evaluate(run.root, str(tmp_path / "other"), quiet=True)
+
+
+def test_best_weights_are_those_of_the_best_epoch(run: RunDirectory) -> None:
+    rows = read_csv(run.metrics)
+    best = max(float(row["val_accuracy"]) for row in rows)
+    assert evaluate(run.root, split="val", weights="best", quiet=True)["top1"] == pytest.approx(best, abs=1e-6)
+
+
+@pytest.mark.parametrize(("argument", "value"), [("split", "tset"), ("weights", "bset")])
+def test_wrong_words_are_refused(run: RunDirectory, argument: str, value: str) -> None:
+    with pytest.raises(UsageError, match=value):
+        evaluate(run.root, quiet=True, **{argument: value})
+
+
+def test_a_run_without_weights_says_how_to_go_on(run: RunDirectory) -> None:
+    run.weights.unlink()
+    with pytest.raises(DataError, match="resume"):
+        evaluate(run.root, quiet=True)
+
+
+def test_weights_of_another_network_are_refused(run: RunDirectory) -> None:
+    run.weights.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
+    with pytest.raises(DataError, match="does not fit"):
+        evaluate(run.root, quiet=True)
+
+
+def test_no_run_names_the_runs_that_are_there(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"run\.json"):
+        evaluate(tmp_path, quiet=True)
+
+
+def test_predict_searches_folders_and_reports_unreadable_files(run: RunDirectory, tmp_path: Path) -> None:
+    folder = paint(tmp_path / "new", ("a b", "子"), each=2)
+    (folder / "子" / "坏.jpg").write_text("no image", encoding="utf-8")
+    found = predict(run.root, [folder], top=2, quiet=True)
+    assert [Path(p.path).name for p in found if p.problem] == ["坏.jpg"]
+    assert len(found) == 5
+    for prediction in found:
+        if not prediction.problem:
+            assert len(prediction.top) == 2
+            assert prediction.top[0] == (prediction.predicted, prediction.p_predicted)
+            assert prediction.p_predicted >= prediction.top[1][1]
+
+
+def test_predict_refuses_what_is_not_there(run: RunDirectory, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="holds no JPEG"):
+        predict(run.root, [tmp_path / "empty"], quiet=True)
+    with pytest.raises(DataError, match="no image file or folder"):
+        predict(run.root, [tmp_path / "gone.jpg"], quiet=True)
+    with pytest.raises(UsageError, match="at least one"):
+        predict(run.root, [], quiet=True)

@@ -1,0 +1,247 @@
+"""train: the run directory, repeatability, stopping and going on, and every refusal."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from resnets.commands.train import resume, train
+from resnets.errors import DataError, DivergedError, StoppedError, UsageError
+from resnets.runs.callbacks import TIME_COLUMNS, Recorder
+from resnets.runs.directory import RunDirectory, open_run, read_csv, read_json
+
+from .conftest import CLASSES, SETTINGS, paint
+
+
+def run_training(data: Path, output: Path, **more: object) -> RunDirectory:
+    settings = {**SETTINGS, **more}
+    return train(str(data), network="resnet8", settings=settings, output=output, quiet=True, seed=1)
+
+
+def untimed(run: RunDirectory) -> list[dict[str, str]]:
+    return [{key: v for key, v in row.items() if key not in TIME_COLUMNS} for row in read_csv(run.metrics)]
+
+
+def test_a_finished_run_holds_every_file_of_the_contract(trained: RunDirectory) -> None:
+    names = {path.relative_to(trained.root).as_posix() for path in trained.root.rglob("*") if path.is_file()}
+    for name in ("run.json", "labels.txt", "dataset.json", "split.csv", "metrics.csv", "train.log", "result.json",
+                 "model.weights.h5", "figures/curves.png", "figures/curves.csv"):  # fmt: skip
+        assert name in names
+    assert trained.finished
+    assert not [name for name in names if "tmp" in name]
+
+
+def test_the_record_says_all_that_a_repetition_needs(trained: RunDirectory) -> None:
+    record = trained.read_record()
+    assert record["network_name"] == "resnet8"
+    assert record["network"]["depths"] == [1, 1, 1]
+    assert record["recipe"]["epochs"] == 3
+    assert record["recipe_origins"]["epochs"] == "command line"
+    assert record["seed"] == 3
+    assert record["environment"]["versions"]["keras"]
+    assert record["preprocess"]["height"] == 16
+
+
+def test_class_order_is_by_code_point_and_saved(trained: RunDirectory) -> None:
+    assert trained.read_labels() == tuple(sorted(CLASSES))
+
+
+def test_split_csv_names_every_image_once(trained: RunDirectory) -> None:
+    rows = read_csv(trained.split)
+    assert len({row["image"] for row in rows}) == len(rows) == 60
+    assert {row["split"] for row in rows} == {"train", "val", "test"}
+
+
+def test_the_easy_pictures_are_learnt(trained: RunDirectory) -> None:
+    assert float(read_csv(trained.metrics)[-1]["accuracy"]) > 0.8
+
+
+def test_metrics_have_one_row_per_epoch(trained: RunDirectory) -> None:
+    rows = read_csv(trained.metrics)
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert [int(row["step"]) for row in rows] == [6, 12, 18]
+
+
+def test_one_seed_gives_one_metrics_file_and_another_seed_another(pictures: Path, tmp_path: Path) -> None:
+    first, second = run_training(pictures, tmp_path / "a"), run_training(pictures, tmp_path / "b")
+    assert untimed(first) == untimed(second)
+    third = train(str(pictures), network="resnet8", settings=SETTINGS, output=tmp_path / "c", quiet=True, seed=2)
+    assert untimed(third) != untimed(first)
+
+
+@pytest.mark.parametrize("stop_at", [9, 12])
+def test_a_stopped_and_resumed_run_equals_an_unbroken_one(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int
+) -> None:
+    """Stopped in the middle of an epoch (step 9 of 6 a epoch) and at the end of one (12); EMA on, augmentation on."""
+    how = {"ema": 0.9, "crop": "pad", "pad": 2, "flip": "true", "erasing": 0.5, "mixup": 0.2}
+    whole = run_training(pictures, tmp_path / "whole", **how)
+    plain_step = Recorder.on_train_batch_end
+
+    def step_then_signal(self: Recorder, batch: int, logs: dict[str, float] | None = None) -> None:
+        if self._step + 1 == stop_at:
+            os.kill(os.getpid(), signal.SIGTERM)
+        plain_step(self, batch, logs)
+
+    with monkeypatch.context() as patched, pytest.raises(StoppedError, match="--resume"):
+        patched.setattr(Recorder, "on_train_batch_end", step_then_signal)
+        run_training(pictures, tmp_path / "broken", **how)
+    broken = open_run(tmp_path / "broken")
+    assert not broken.finished
+    resumed = resume(broken.root, quiet=True)
+    assert untimed(resumed) == untimed(whole)
+    assert read_json(resumed.result)["validation"] == read_json(whole.result)["validation"]
+
+
+def test_a_finished_run_is_not_resumed(trained: RunDirectory) -> None:
+    with pytest.raises(UsageError, match="finished"):
+        resume(trained.root, quiet=True)
+
+
+def test_resume_refuses_changed_data(pictures: Path, tmp_path: Path) -> None:
+    run = run_training(pictures, tmp_path / "run")
+    run.result.unlink()
+    next(pictures.rglob("*.png")).unlink()
+    with pytest.raises(DataError, match="changed since the training"):
+        resume(run.root, quiet=True)
+
+
+def test_ctrl_c_on_the_command_line_saves_and_exits_75(pictures: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "resnets", "train", str(pictures), "--network", "resnet8", "--epochs", "4000",
+               "--batch-size", "8", "--output", str(tmp_path / "run")]  # fmt: skip
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8")
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "run" / "metrics.csv").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 75
+    assert "resnets train --resume" in errors
+    assert "Traceback" not in errors
+    assert list((tmp_path / "run" / "checkpoints").glob("step-*/manifest.json"))
+
+
+def test_a_diverging_loss_stops_with_advice_and_keeps_the_last_good_checkpoint(pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(DivergedError, match="lower --learning-rate"):
+        run_training(pictures, tmp_path / "run", learning_rate=1e30, epochs=30)
+    kept = open_run(tmp_path / "run")
+    assert not kept.finished
+    assert read_json(kept.record)["recipe"]["learning_rate"] == 1e30
+
+
+def test_an_unreadable_image_is_named_with_its_class_before_anything_is_written(pictures: Path, tmp_path: Path) -> None:
+    (pictures / "狗" / "坏.jpg").write_text("this is no image", encoding="utf-8")
+    whole = (pictures / "red fox" / "图 1.png").read_bytes()
+    (pictures / "red fox" / "图 1.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError) as caught:
+        run_training(pictures, tmp_path / "run")
+    assert "狗/坏.jpg (class '狗'" in str(caught.value)
+    assert "red fox/图 1.png (class 'red fox'" in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_image_that_breaks_during_training_is_named(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resnets.commands.train._MOST_CHECKED_BYTES", 0)
+    for path in (pictures / "狗").glob("*.png"):
+        path.write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"图 \d+\.png cannot be read"):
+        run_training(pictures, tmp_path / "run")
+
+
+def _one_class(root: Path) -> Path:
+    return paint(root / "data", ("only",))
+
+
+def _empty(root: Path) -> Path:
+    (root / "data").mkdir()
+    return root / "data"
+
+
+def _val_lacks_a_class(root: Path) -> Path:
+    paint(root / "data" / "train", ("a", "b"), each=4)
+    paint(root / "data" / "val", ("a",), each=4)
+    (root / "data" / "val" / "b").mkdir()
+    return root / "data"
+
+
+def _missing(root: Path) -> Path:
+    return root / "nowhere"
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [(_missing, "no folder"), (_empty, "no images but no class folders"), (_one_class, "one class only"),
+     (_val_lacks_a_class, "class 'b' has no images")],
+)  # fmt: skip
+def test_unusable_data_are_refused_and_nothing_is_written(tmp_path: Path, make: object, says: str) -> None:
+    data = make(tmp_path)  # type: ignore[operator]
+    with pytest.raises(DataError, match=says):
+        run_training(data, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_output_directory_that_exists_is_left_alone(pictures: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(UsageError, match="exists already"):
+        run_training(pictures, tmp_path / "mine")
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize(("settings", "says"), [({"batch_size": 500}, "larger than"), ({"epochs": 0}, "epochs")])
+def test_wrong_numbers_are_refused_before_anything_is_written(
+    pictures: Path, tmp_path: Path, settings: dict[str, int], says: str
+) -> None:
+    with pytest.raises(UsageError, match=says):
+        run_training(pictures, tmp_path / "run", **settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_image_size_that_the_network_cannot_take_is_refused(pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="at least 32x32"):
+        train(str(pictures), network="vgg13", settings=SETTINGS, output=tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_grey_and_many_channel_arrays_train(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 2
+    for channels in (1, 5):
+        images = rng.integers(0, 100, (60, 12, 12, channels)).astype(np.uint8)
+        images[labels == 1] += 100
+        np.savez(tmp_path / f"{channels}.npz", images=images, labels=labels)
+        run = run_training(tmp_path / f"{channels}.npz", tmp_path / f"run{channels}")
+        assert run.read_record()["preprocess"]["channels"] == channels
+
+
+def test_photographs_of_mixed_sizes_and_kinds_train(tmp_path: Path) -> None:
+    root = paint(tmp_path / "data", ("a", "b"), each=8, side=40)
+    for i, path in enumerate(sorted(root.rglob("*.png"))):
+        image = Image.open(path).resize((40 + 7 * (i % 5), 33 + 5 * (i % 3)))
+        image.convert(("RGB", "L", "P", "RGBA")[i % 4]).save(path)
+    run = train(str(root), network="resnet8", settings={**SETTINGS, "epochs": 1}, output=tmp_path / "run", quiet=True)
+    assert run.finished
+    assert run.read_record()["recipe"]["crop"] == "pad"
+
+
+def test_run_json_is_plain_utf8_json(trained: RunDirectory) -> None:
+    assert json.loads(trained.record.read_text(encoding="utf-8"))["format"] == 1
+
+
+@pytest.mark.slow
+def test_digits_reach_98_percent_with_the_command_of_the_readme(tmp_path: Path) -> None:
+    from resnets.commands.evaluate import evaluate
+
+    run = train("digits", output=tmp_path / "run", quiet=True)
+    assert evaluate(run.root, quiet=True)["top1"] >= 0.98
