@@ -11,6 +11,7 @@ import csv
 import json
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -314,6 +315,8 @@ def _start(verbose: bool = False) -> Any:
     from resnets.backend.startup import start
 
     start(verbose)
+    if not verbose:
+        warnings.filterwarnings("ignore", module="PIL")  # remarks on odd but readable image files
     from resnets import api
 
     return api

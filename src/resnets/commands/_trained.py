@@ -67,10 +67,7 @@ def open_trained(path: str | Path, weights: str = "final") -> Trained:
     record, classes = run.read_record(), run.read_labels()
     preprocess = Preprocess.from_dict(record["preprocess"])
     model = build(NetworkSpec.from_dict(record["network"]), len(classes), preprocess.image_shape, dtype="float32")
-    if weights == "final":
-        predictor = load_weights(model, run.weights)
-    else:
-        predictor = _best(run, model)
+    predictor = load_weights(model, run.weights) if weights == "final" else _best(run, model)
     return Trained(run, record, classes, preprocess, predictor)
 
 

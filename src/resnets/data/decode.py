@@ -8,7 +8,6 @@ upper byte is kept. A JPEG that is much larger than needed is shrunk while it is
 from __future__ import annotations
 
 import io
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from resnets.errors import DataError
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp"})
-MOST_PIXELS = 100_000_000
+MOST_PIXELS = 89_000_000  # where Pillow starts to warn
 _GREY_MODES = frozenset({"1", "L", "I", "I;16", "I;16B", "I;16L", "F", "LA"})
 
 
@@ -47,13 +46,10 @@ def decode(source: Path | bytes, channels: int, least_side: int = 0) -> NDArray[
     """
     name = str(source) if isinstance(source, Path) else "the image"
     try:
-        with warnings.catch_warnings():
-            # the pixel limit below is the guard, and other warnings do not stop an image from being decoded
-            warnings.simplefilter("ignore")
-            with Image.open(source if isinstance(source, Path) else io.BytesIO(source), formats=FORMATS) as image:
-                _check_size(name, image)
-                _shrink_on_load(image, least_side)
-                return _to_array(image, channels)
+        with Image.open(source if isinstance(source, Path) else io.BytesIO(source), formats=FORMATS) as image:
+            _check_size(name, image)
+            _shrink_on_load(image, least_side)
+            return _to_array(image, channels)
     except UnreadableImageError:
         raise
     except FileNotFoundError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +47,4 @@ def load_weights(model: Any, path: Path) -> KerasPredictor:
     except Exception as error:  # h5py and Keras raise many kinds for damaged or foreign files
         first = str(error).strip().splitlines()[0]
         raise DataError(f"{path} does not fit the run's network or is damaged: {first}") from error
-    return KerasPredictor(model)
-
-
-def assign(model: Any, values: dict[str, Any], restore: Callable[[list[Any], dict[str, Any]], None]) -> KerasPredictor:
-    """Put a checkpoint's values into a model of the same network."""
-    restore(model.variables, values)
     return KerasPredictor(model)

@@ -14,9 +14,14 @@ _FOUR_STAGES = (64, 128, 256, 512)
 
 
 def _imagenet_rows() -> dict[str, NetworkSpec]:
-    """Table 1 of He 2015, stride on the 3x3 (v1.5, as torchvision); and the same widths behind a CIFAR stem."""
-    basic = NetworkSpec(depths=(2, 2, 2, 2), widths=_FOUR_STAGES, source=f"{_HE2015}, table 1")
-    bottleneck = replace(basic, block="bottleneck", source=f"{_HE2015}, table 1; stride on the 3x3 (v1.5)")
+    """Table 1 of He 2015, stride on the 3x3 (v1.5, as torchvision); and the same widths behind a CIFAR stem.
+
+    Branches start at zero (Goyal et al. 2017, arXiv:1706.02677), as timm's do: it changes the start, not the network.
+    """
+    basic = NetworkSpec(
+        depths=(2, 2, 2, 2), widths=_FOUR_STAGES, zero_gamma=True, source=f"{_HE2015}, table 1; branches start at zero"
+    )
+    bottleneck = replace(basic, block="bottleneck", source=f"{basic.source}; stride on the 3x3 (v1.5)")
     rows = {
         "resnet18": basic,
         "resnet34": replace(basic, depths=(3, 4, 6, 3)),
@@ -25,7 +30,7 @@ def _imagenet_rows() -> dict[str, NetworkSpec]:
         "resnet152": replace(bottleneck, depths=(3, 8, 36, 3)),
     }
     for name in ("resnet18", "resnet34", "resnet50"):
-        rows[f"{name}-cifar"] = replace(rows[name], stem="cifar", source=f"{_HE2015}, table 1; 3x3 stem, no pool")
+        rows[f"{name}-cifar"] = replace(rows[name], stem="cifar", source=f"{rows[name].source}; 3x3 stem, no pool")
     return rows
 
 
@@ -71,6 +76,10 @@ def _vgg_rows() -> dict[str, NetworkSpec]:
     }  # fmt: skip
 
 
+def _plain_source(row: NetworkSpec) -> str:
+    return f"{row.source.replace('; branches start at zero', '')}; plain twin"
+
+
 def plain_name(name: str) -> str:
     """Return what the plain twin of a residual network is called."""
     return name.replace("resnet", "plain", 1) if "resnet" in name else f"plain-{name}"
@@ -79,7 +88,7 @@ def plain_name(name: str) -> str:
 def _with_plain_twins(rows: dict[str, NetworkSpec]) -> dict[str, NetworkSpec]:
     """Add for each residual row the twin that has its layers and no shortcut. "-b" rows share the twin of option A."""
     twins = {
-        plain_name(name): replace(row, shortcut="none", source=f"{row.source}; plain twin")
+        plain_name(name): replace(row, shortcut="none", zero_gamma=False, source=_plain_source(row))
         for name, row in rows.items()
         if not name.endswith("-b")
     }

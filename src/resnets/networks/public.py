@@ -89,6 +89,8 @@ class ResNet(keras.Model):
         known = {f.name for f in dataclasses.fields(NetworkSpec)}
         ours = {key: value for key, value in fields.items() if key in known}
         policy = fields.get("dtype")
+        if fields.get("shortcut") == "none":
+            ours.setdefault("zero_gamma", False)
         spec = dataclasses.replace(network("resnet18-cifar"), depths=tuple(depths), widths=tuple(widths), **ours)
         if others := set(fields) - known - {"dtype", "trainable"}:
             NetworkSpec.from_dict(dict.fromkeys(others))
