@@ -92,9 +92,10 @@ def test_a_stopped_and_resumed_run_equals_an_unbroken_one(
             os.kill(os.getpid(), signal.SIGTERM)
         plain_step(self, batch, logs)
 
-    with monkeypatch.context() as patched, pytest.raises(StoppedError, match="--resume"):
-        patched.setattr(Recorder, "on_train_batch_end", step_then_signal)
+    monkeypatch.setattr(Recorder, "on_train_batch_end", step_then_signal)
+    with pytest.raises(StoppedError, match="--resume"):
         run_training(pictures, tmp_path / "broken", **how)
+    monkeypatch.setattr(Recorder, "on_train_batch_end", plain_step)
     broken = open_run(tmp_path / "broken")
     assert not broken.finished
     resumed = resume(broken.root, quiet=True)

@@ -36,6 +36,8 @@ def start(verbose: bool = False) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with _silent_stderr():
         importlib.import_module("keras")
+        if importlib.util.find_spec("tensorflow"):  # Keras reads data through it on every backend, where it is there
+            importlib.import_module("tensorflow")
 
 
 @contextmanager

@@ -20,8 +20,8 @@ def draw_curves(rows: Sequence[Mapping[str, str]], title: str) -> Figure:
     """
     figure = new_figure(11, 3.6)
     loss, accuracy, rate = figure.subplots(1, 3)
-    _lines(loss, rows, (("loss", "training", BLUE, 1), ("val_loss", "validation", ORANGE, 1)))
-    loss.set_title("loss (cross-entropy)")
+    _lines(loss, rows, (("loss", "training targets", BLUE, 1), ("val_loss", "validation", ORANGE, 1)))
+    loss.set_title("cross-entropy")
     _lines(accuracy, rows, (("accuracy", "training", BLUE, 100), ("val_accuracy", "validation", ORANGE, 100)))
     accuracy.set_title("accuracy, %")
     _lines(rate, rows, (("learning_rate", "learning rate", GREY, 1),))
@@ -35,10 +35,9 @@ def _lines(axes: Axes, rows: Sequence[Mapping[str, str]], columns: Sequence[tupl
         points = [(int(row["epoch"]), factor * float(row[column])) for row in rows if row.get(column)]
         if points:
             x, y = zip(*points, strict=True)
-            axes.plot(x, y, color=colour, label=label, marker="o" if len(points) < 30 else "", markersize=3)
-            if len(columns) > 1:
-                text = f"{y[-1]:.3g}" if factor == 1 else f"{y[-1]:.1f}"
-                axes.annotate(text, (x[-1], y[-1]), xytext=(4, 3), textcoords="offset points", color=colour, fontsize=8)
+            value = f"{y[-1]:.3g}" if factor == 1 else f"{y[-1]:.2f}"
+            marker = "o" if len(points) < 30 else ""
+            axes.plot(x, y, color=colour, label=f"{label}: {value}", marker=marker, markersize=3)
     axes.set_xlabel("epoch")
     axes.grid(alpha=0.3)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
