@@ -64,7 +64,7 @@ def train(
 ) -> None:
     """Train a network, write a run directory, and evaluate it.
 
-    Examples:
+    For example:
       resnets train flowers/
       resnets train fashion_mnist --network resnet20 --epochs 5
       resnets train --resume runs/latest
@@ -103,7 +103,7 @@ def evaluate(
 ) -> None:
     """Measure a run: top-1, top-5, loss, per class, confusion matrix, predictions.csv.
 
-    Examples:
+    For example:
       resnets evaluate runs/latest
       resnets evaluate runs/latest flowers/test --json
     """
@@ -126,7 +126,7 @@ def predict(
 ) -> None:
     """Classify image files.
 
-    Examples:
+    For example:
       resnets predict runs/latest photo.jpg
       resnets predict runs/latest holiday/ --csv > classes.csv
     """
@@ -161,7 +161,7 @@ def networks(
 ) -> None:
     """List networks with weight layers, trainable parameters and multiply-adds.
 
-    Examples:
+    For example:
       resnets networks
       resnets networks 'resnet*-cifar' --classes 100
     """
@@ -189,7 +189,7 @@ def recipes(
 ) -> None:
     """List recipes, or all fields of one.
 
-    Examples:
+    For example:
       resnets recipes
       resnets recipes he2015
     """
@@ -202,7 +202,8 @@ def recipes(
         _print_table(["field", "value"], [[key, str(value)] for key, value in found[name].items()])
     else:
         rows = [
-            [key, str(row["epochs"]), str(row["batch_size"]), f"{row['learning_rate']:g} {row['schedule']}",
+            [key, *(("by data", "by data", f"by data, {row['schedule']}") if row["derived"] else
+                    (str(row["epochs"]), str(row["batch_size"]), f"{row['learning_rate']:g} {row['schedule']}")),
              row["decay_in_words"], row["source"]]
             for key, row in found.items()
         ]  # fmt: skip
@@ -218,7 +219,7 @@ def check(
 ) -> None:
     """Report classes, sizes, unreadable files, duplicates, and leaks between splits. Exit code 3 if unusable.
 
-    Examples:
+    For example:
       resnets data check flowers/
       resnets data check flowers/ --json > flowers.json
     """

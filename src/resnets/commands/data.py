@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from resnets.data.load import load
+from resnets.data.load import load_unsplit
 from resnets.data.scan import Findings, ImageFacts, add_up, scan
 from resnets.runs.display import Display
 
@@ -23,7 +23,7 @@ def data(argument: str, *, quiet: bool = False) -> dict[str, Any]:
         DataError: The data cannot be read at all.
     """
     display = Display(quiet=quiet)
-    dataset = load(argument)
+    dataset = load_unsplit(argument)
     total = sum(len(split) for split in dataset.splits.values())
     findings = add_up(display.track(scan(dataset.splits), total, "checking images"))
     return {

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import statistics
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +19,15 @@ from resnets.data.decode import FORMATS, is_grey
 from resnets.data.sources import Source, read_named, read_path, read_tfds
 from resnets.data.spec import DataSpec
 from resnets.errors import DataError, UsageError, unknown
+
+
+def load_unsplit(argument: str) -> DataSet:
+    """Read a data set with the splits that lie in its source and no others, for a check of what is there.
+
+    Raises:
+        DataError: It is not there or cannot be used; the message says why.
+    """
+    return load(argument, spec=replace(DATASETS.get(argument, DataSpec()), validation=0, test=0))
 
 
 def load(argument: str, *, seed: int = 0, spec: DataSpec | None = None) -> DataSet:
@@ -74,7 +86,7 @@ def _with_splits(source: Source, spec: DataSpec, seed: int) -> dict[str, Split]:
 
 
 def stratified(split: Split, share: float, seed: int, stream: int = 0) -> tuple[Split, Split]:
-    """Divide a split in two, class by class.
+    """Divide a split in two, class by class; equal images stay on one side.
 
     Args:
         split: The images.
@@ -86,6 +98,7 @@ def stratified(split: Split, share: float, seed: int, stream: int = 0) -> tuple[
         DataError: A class has a single image.
     """
     rng = np.random.default_rng([seed, stream])
+    first_copy = _first_copies(split)
     kept: list[NDArray[np.int64]] = []
     taken: list[NDArray[np.int64]] = []
     for label in np.unique(split.labels):
@@ -95,10 +108,47 @@ def stratified(split: Split, share: float, seed: int, stream: int = 0) -> tuple[
                 f"The class number {label} has a single image ({split.ids[int(members[0])]}); with fewer than three "
                 "per class nothing can be set apart for validation and test."
             )
+        members = _copies_together(members, first_copy[members])
         count = min(max(1, round(share * len(members))), len(members) - 1)
+        count = _behind_copies(first_copy[members], count)
         taken.append(members[:count])
         kept.append(members[count:])
     return split.take(np.sort(np.concatenate(kept))), split.take(np.sort(np.concatenate(taken)))
+
+
+def _copies_together(members: NDArray[np.int64], first_copy: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Move equal images up to the first of them."""
+    _, group = np.unique(first_copy, return_inverse=True)
+    first_place = np.full(len(members), len(members))
+    np.minimum.at(first_place, group, np.arange(len(members)))
+    return members[np.argsort(first_place[group], kind="stable")]
+
+
+def _behind_copies(first_copy: NDArray[np.int64], count: int) -> int:
+    """Move a cut behind the group of copies that it goes through, unless that leaves nothing behind it."""
+    end = count
+    while end < len(first_copy) and first_copy[end] == first_copy[end - 1]:
+        end += 1
+    return end if end < len(first_copy) else count
+
+
+def _first_copies(split: Split) -> NDArray[np.int64]:
+    """Return for each image the position of the first one that is equal to it, byte by byte."""
+    first: dict[object, int] = {}
+    if isinstance(split.images, np.ndarray):
+        keys: list[object] = [_digest(np.ascontiguousarray(image).tobytes()) for image in split.images]
+    else:
+        bytes_of = [path.stat().st_size for path in split.images]
+        common = {size for size, count in Counter(bytes_of).items() if count > 1}
+        keys = [
+            _digest(path.read_bytes()) if size in common else position
+            for position, (path, size) in enumerate(zip(split.images, bytes_of, strict=True))
+        ]
+    return np.array([first.setdefault(key, position) for position, key in enumerate(keys)], np.int64)
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=16).digest()
 
 
 def _measure(split: Split) -> tuple[int, int]:
