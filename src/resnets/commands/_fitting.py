@@ -1,0 +1,183 @@
+"""One training, from its newest checkpoint to the final weights; shared by ``train`` and ``train --resume``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from resnets import backend
+from resnets.data.augment import Augmentation
+from resnets.data.build import EvaluationBatches, TrainingBatches
+from resnets.data.dataset import DataSet
+from resnets.data.preprocess import Preprocess
+from resnets.engines.predictor import KerasPredictor
+from resnets.errors import ResnetsError
+from resnets.figures.curves import draw_curves
+from resnets.figures.style import save
+from resnets.measures.accuracy import score, softmax
+from resnets.measures.cost import model_cost
+from resnets.networks.build import build
+from resnets.networks.spec import NetworkSpec
+from resnets.recipes.averaging import reestimate_norms
+from resnets.recipes.build import build_optimizer
+from resnets.recipes.schedules import rates
+from resnets.recipes.spec import Recipe
+from resnets.runs import checkpoint
+from resnets.runs.callbacks import Recorder, restore
+from resnets.runs.directory import RunDirectory, read_csv, write_json
+from resnets.runs.display import Display, clock
+
+_AUGMENTATION = ("crop", "pad", "pad_mode", "crop_area", "flip", "erasing", "mixup", "cutmix")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a training needs, settled."""
+
+    network_name: str
+    spec: NetworkSpec
+    data: DataSet
+    preprocess: Preprocess
+    recipe: Recipe
+    policy: str
+    seed: int
+
+    def batches(self) -> TrainingBatches:
+        how = Augmentation(**{field: getattr(self.recipe, field) for field in _AUGMENTATION})
+        return TrainingBatches(
+            self.data.splits["train"], self.preprocess, len(self.data.classes), batch_size=self.recipe.batch_size,
+            augmentation=how, smoothing=self.recipe.label_smoothing, seed=self.seed,
+        )  # fmt: skip
+
+
+def fit(run: RunDirectory, plan: Plan, display: Display) -> RunDirectory:
+    """Train from the newest checkpoint, or from the start, to the end."""
+    began, recipe = time.monotonic(), plan.recipe
+    keras.utils.set_random_seed(plan.seed)
+    classes, shape = len(plan.data.classes), plan.preprocess.image_shape
+    batches = plan.batches()
+    validation = EvaluationBatches(plan.data.splits["val"], plan.preprocess, classes, max(64, recipe.batch_size))
+    per_epoch = batches.steps_per_epoch
+    steps = recipe.epochs * per_epoch
+    model = build(plan.spec, classes, shape, dtype=plan.policy)
+    _compile(model, recipe, steps, classes)
+    cost = model_cost(model)
+    display.say(
+        f"network  {plan.network_name}: {cost.parameters:,} parameters, "
+        f"{cost.multiply_adds / 1e6:,.1f} M multiply-adds an image"
+    )
+    display.header()
+    train_feed, validation_feed = _Feed(batches.batch, shape, classes), _Feed(validation.batch, shape, classes)
+    while True:
+        start = checkpoint.load_newest(run.checkpoints)
+        if start is not None:
+            restore(model.variables, start.groups["model"])
+            restore(model.optimizer.variables, start.groups["optimizer"])
+            if "metrics" in start.groups:  # Keras makes metric variables when it first sees a batch
+                model.test_on_batch(*validation.batch(0))
+        step = start.step if start else 0
+        epoch, done = divmod(step, per_epoch)
+        if epoch == recipe.epochs:
+            break
+        until = epoch + 1 if done else recipe.epochs  # an epoch that was broken off is ended first
+        recorder = Recorder(
+            run, display, epochs=recipe.epochs, steps_per_epoch=per_epoch, batch_size=recipe.batch_size, start=start,
+            learning_rates=rates(recipe, steps), redraw=_Redraw(run, _title(plan)),
+        )  # fmt: skip
+        try:
+            model.fit(
+                train_feed.over(range(step, until * per_epoch)), initial_epoch=epoch, epochs=until, shuffle=False,
+                steps_per_epoch=per_epoch - done, verbose=0, callbacks=[recorder],
+                validation_data=validation_feed.over(range(len(validation))),
+            )  # fmt: skip
+        except Exception as error:
+            raise train_feed.error or validation_feed.error or error from None
+        finally:
+            display.end_steps()
+            recorder.restore_signals()
+    _finish(run, plan, model, batches, validation, display, time.monotonic() - began)
+    return run
+
+
+class _Feed:
+    """Hands batches to Keras, and remembers an error of ours that the framework would wrap in one of its own."""
+
+    def __init__(self, batch: Callable[[int], Any], image_shape: tuple[int, ...], classes: int) -> None:
+        self._batch, self._shape, self._classes = batch, image_shape, classes
+        self.error: ResnetsError | None = None
+
+    def over(self, steps: range) -> Any:
+        return backend.current().feed(self._remembering, steps, self._shape, self._classes)
+
+    def _remembering(self, step: int) -> Any:
+        try:
+            return self._batch(step)
+        except ResnetsError as error:
+            self.error = error
+            raise
+
+
+def _compile(model: keras.Model, recipe: Recipe, steps: int, classes: int) -> None:
+    metrics = [keras.metrics.CategoricalAccuracy("accuracy")]
+    if classes > 5:
+        metrics.append(keras.metrics.TopKCategoricalAccuracy(5, "top5"))
+    optimizer = build_optimizer(recipe, steps)
+    model.compile(optimizer, keras.losses.CategoricalCrossentropy(from_logits=True), metrics=metrics)
+    optimizer.build(model.trainable_variables)
+
+
+class _Redraw:
+    """Draws the curves anew, at most every half minute."""
+
+    def __init__(self, run: RunDirectory, title: str) -> None:
+        self._run, self._title, self._last = run, title, time.monotonic()
+
+    def __call__(self, now: bool = False) -> None:
+        if now or time.monotonic() - self._last > 30:
+            rows = read_csv(self._run.metrics)
+            save(draw_curves(rows, self._title), self._run.figures / "curves.png")
+            (self._run.figures / "curves.csv").write_bytes(self._run.metrics.read_bytes())
+            self._last = time.monotonic()
+
+
+def _title(plan: Plan) -> str:
+    return f"{plan.network_name} on {plan.data.name}"
+
+
+def _finish(
+    run: RunDirectory, plan: Plan, model: keras.Model, batches: TrainingBatches, validation: EvaluationBatches,
+    display: Display, seconds: float,
+) -> None:  # fmt: skip
+    """Settle the final weights, measure them in float32, and write the result last."""
+    if plan.recipe.ema:
+        model.optimizer.finalize_variable_values(model.trainable_variables)
+        reestimate_norms(model, (batches.batch(step)[0] for step in range(min(100, batches.steps_per_epoch))))
+    temporary = run.root / ".final.weights.h5"
+    model.save_weights(temporary)
+    temporary.replace(run.weights)
+    exact = build(plan.spec, len(plan.data.classes), plan.preprocess.image_shape, dtype="float32")
+    exact.set_weights(model.get_weights())
+    images = (images for images, _ in display.track(validation, len(validation), "validation"))
+    logits = np.concatenate(list(KerasPredictor(exact).logits(images)))
+    final = score(softmax(logits), plan.data.splits["val"].labels)
+    _Redraw(run, _title(plan))(now=True)
+    rows = read_csv(run.metrics)
+    best = max(rows, key=lambda row: float(row["val_accuracy"]))
+    write_json(run.result, {
+        "validation": {"images": final.images, "top1": final.top1, "top5": final.top5, "loss": final.loss,
+                       "weights": "averaged" if plan.recipe.ema else "last epoch", "precision": "float32"},
+        "best": {"val_accuracy": float(best["val_accuracy"]), "epoch": int(best["epoch"]),
+                 "rule": "highest validation accuracy, the earliest of equals", "precision": plan.policy},
+        "training": {key: float(rows[-1][key]) for key in ("loss", "accuracy")},
+        "epochs": plan.recipe.epochs, "seconds": round(sum(float(row["seconds"]) for row in rows), 1),
+        "session_seconds": round(seconds, 1), "parameters": model_cost(exact).parameters,
+    })  # fmt: skip
+    display.result(
+        f"final    validation accuracy {100 * final.top1:.2f} % on {final.images:,} images (last epoch, float32); "
+        f"best {100 * float(best['val_accuracy']):.2f} % in epoch {best['epoch']}; {clock(seconds)}"
+    )

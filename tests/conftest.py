@@ -1,0 +1,50 @@
+"""What all tests share: a quiet start, golden files, a seed on request."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+os.environ["MPLBACKEND"] = "Agg"
+
+import pytest
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden with what the code says now")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str, Any], None]:
+    """Compare a JSON value with the entry of that key in tests/golden/<name>.json, or write it there."""
+    update = request.config.getoption("--update-golden")
+    if update and hasattr(request.config, "workerinput"):
+        pytest.fail("--update-golden writes files: run it without -n")
+
+    def check(name: str, key: str, value: Any) -> None:
+        path = GOLDEN / f"{name}.json"
+        known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        value = json.loads(json.dumps(value))
+        if update:
+            GOLDEN.mkdir(exist_ok=True)
+            text = json.dumps({**known, key: value}, indent=1, sort_keys=True, ensure_ascii=False)
+            path.write_text(f"{text}\n", encoding="utf-8")
+        else:
+            assert key in known, f"{path.name} has no entry {key!r}; 'make golden' adds it"
+            assert value == known[key]
+
+    return check
+
+
+@pytest.fixture
+def seeded() -> None:
+    """Make what Keras draws the same in every run."""
+    import keras
+
+    keras.utils.set_random_seed(0)
