@@ -156,7 +156,7 @@ def test_vgg13_skip_last_has_one_shortcut_over_the_last_two_convolutions() -> No
 
 
 def test_an_unknown_name_offers_the_nearest() -> None:
-    with pytest.raises(UsageError, match="no network 'resnet5O'; did you mean .*'resnet50'"):
+    with pytest.raises(UsageError, match=r"no network 'resnet5O'; did you mean .*'resnet50'"):
         network("resnet5O")
 
 

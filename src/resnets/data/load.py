@@ -67,6 +67,8 @@ def _check_classes(argument: str, source: Source) -> None:
         raise DataError(
             f"{argument} has one class only ({source.classes[0]!r}); a classifier needs at least two class folders."
         )
+    if broken := [name for name in source.classes if not name.isprintable()]:
+        raise DataError(f"The class name {broken[0]!r} holds a line break or another unprintable sign; rename it.")
     for name, split in source.splits.items():
         counts = np.bincount(split.labels, minlength=len(source.classes))
         if (counts == 0).any():

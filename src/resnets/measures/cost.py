@@ -32,10 +32,6 @@ def model_cost(model: keras.Model) -> Cost:
     Raises:
         UsageError: The model's image height or width is open.
     """
-    if any(side is None for side in model.inputs[0].shape[1:]):
-        raise UsageError(
-            f"The cost depends on the image size; build the model for one, not for {model.inputs[0].shape}."
-        )
     return Cost(
         parameters=sum(math.prod(v.shape) for v in model.trainable_variables),
         total_parameters=model.count_params(),
@@ -44,9 +40,9 @@ def model_cost(model: keras.Model) -> Cost:
 
 
 def _multiply_adds(layer: Any) -> int:
-    """A kernel is applied once per output pixel: its size already counts inputs per group times outputs."""
-    if isinstance(layer, keras.layers.Conv2D):
-        return int(math.prod(layer.kernel.shape) * math.prod(layer.output.shape[1:3]))
-    if isinstance(layer, keras.layers.Dense):
-        return int(math.prod(layer.kernel.shape))
-    return 0
+    """A kernel is applied once per output position: its size already counts inputs per group times outputs."""
+    if not isinstance(layer, (keras.layers.Conv2D, keras.layers.Dense)):
+        return 0
+    if None in layer.output.shape[1:]:
+        raise UsageError(f"The cost depends on the image size; build for one: {layer.name} gives {layer.output.shape}.")
+    return int(math.prod(layer.kernel.shape) * math.prod(layer.output.shape[1:-1]))

@@ -31,19 +31,24 @@ def derive(
         return value
 
     epochs = settle("epochs", *_epochs(images, small))
-    batch = settle("batch_size", *_batch(images, small))
-    rate = round(0.4 * batch / 128, 6)
-    settle("learning_rate", rate, f"0.4 for a batch of 128, in proportion for {batch}")
-    settle("flip", flip, "mirrored images keep their class" if flip else "mirrored digits are other signs")
+    batch = settle("batch_size", *_batch(images, small, epochs))
+    highest = 0.2 if small else 0.4
+    settle("learning_rate", round(highest * batch / 128, 6), f"{highest} for a batch of 128, in proportion for {batch}")
     settle("label_smoothing", 0.1 if classes > 2 else 0.05, f"{classes} classes")
-    if settle("crop", *_crop(side, small)) == "pad":
-        settle("pad", max(1, round(side / 8)), f"an eighth of {side} pixels")
-    else:
-        area = 0.35 if epochs < 40 else 0.2
-        settle("crop_area", area, f"{epochs} epochs: {'short, so mild' if area == 0.35 else 'long, so wide'} crops")
-    if epochs >= 40 and images >= 5000:
+    crop = settle("crop", *_crop(side, small, epochs))
+    if crop == "pad":
+        part, words = (16, "mild") if epochs < _LONG else (8, "wide")
+        settle("pad", max(1, round(side / part)), f"1/{part} of {side} pixels: {epochs} epochs, so {words} shifts")
+    elif crop == "resized":
+        area, words = (0.35, "mild") if epochs < _LONG else (0.2, "wide")
+        settle("crop_area", area, f"{epochs} epochs, so {words} crops")
+    settle("flip", *_flip(flip, crop))
+    if epochs >= _LONG and images >= 5000:
         settle("erasing", 0.25, f"{epochs} epochs can bear it")
     return derived
+
+
+_SHORT, _LONG = 10, 40
 
 
 def _epochs(images: int, small: bool) -> tuple[int, str]:
@@ -53,15 +58,25 @@ def _epochs(images: int, small: bool) -> tuple[int, str]:
     return epochs, f"about 600,000 image visits with {images:,} images, from 20 to 60"
 
 
-def _batch(images: int, small: bool) -> tuple[int, str]:
-    most = 128 if small else 64
+def _batch(images: int, small: bool, epochs: int) -> tuple[int, str]:
+    most, kind = (128, "small images") if small else (64, "photographs")
+    if epochs < _SHORT:
+        most, kind = most // 2, f"{kind}, {epochs} epochs: smaller batches make more steps"
     batch = most
     while batch > 4 and images // batch < 20:
         batch //= 2
-    if batch == most:
-        return batch, "small images" if small else "photographs"
-    return batch, f"{images:,} images make at least 20 steps an epoch"
+    return batch, kind if batch == most else f"{images:,} images make at least 20 steps an epoch"
 
 
-def _crop(side: int, small: bool) -> tuple[str, str]:
-    return ("pad", f"{side} pixels are too few to cut into") if small else ("resized", f"{side} pixels")
+def _crop(side: int, small: bool, epochs: int) -> tuple[str, str]:
+    if not small:
+        return "resized", "photographs show things at every scale"
+    if epochs < _SHORT:
+        return "none", f"in {epochs} epochs small images are learnt best as they are"
+    return "pad", f"{side} pixels are too few to cut into"
+
+
+def _flip(allowed: bool, crop: str) -> tuple[bool, str]:
+    if not allowed:
+        return False, "a mirrored image is another sign"
+    return (False, "as for crop") if crop == "none" else (True, "mirrored images keep their class")

@@ -83,6 +83,7 @@ class Recorder(keras.callbacks.Callback):
         if self._start is not None and "metrics" in self._start.groups:
             _assign(self.model.metrics_variables, self._start.groups["metrics"])
         self._start = None
+        self._display.step(self._step - epoch * self._steps, self._steps, epoch + 1, self._epochs, {})
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Count the step, show it, stop when told or when the loss is no number."""

@@ -56,7 +56,7 @@ class RunDirectory:
 
     def read_labels(self) -> tuple[str, ...]:
         """Return the class names in label order."""
-        return tuple(self.labels.read_text(encoding="utf-8").splitlines())
+        return tuple(self.labels.read_text(encoding="utf-8").removesuffix("\n").split("\n"))
 
 
 def create(output: Path | None, name: str) -> RunDirectory:

@@ -82,21 +82,27 @@ class Display:
         self.say(line + ("  best" if best else ""))
 
     def step(self, done: int, total: int, epoch: int, epochs: int, values: Mapping[str, float]) -> None:
-        """Show the position within an epoch: live on a terminal, a line every half minute elsewhere."""
-        text = f"epoch {epoch}/{epochs}  loss {values['loss']:.4f}  acc {100 * values['accuracy']:.2f}%"
+        """Show the position within an epoch: live on a terminal, a line every half minute elsewhere.
+
+        Args:
+            done: Steps done in this epoch.
+            total: Steps of the epoch.
+            epoch: Number of the epoch, from 1.
+            epochs: Epochs of the training.
+            values: Loss and accuracy so far; empty before the first step, which takes longest.
+        """
+        so_far = f"loss {values['loss']:.4f}  acc {100 * values['accuracy']:.2f}%" if values else "preparing"
+        text = f"epoch {epoch}/{epochs}  {so_far}"
         if self.console.is_terminal:
             if self._live is None:
                 self._live = self._bar()
                 self._live.add_task(text, total=total)
                 self._live.start()
             self._live.update(self._live.task_ids[0], completed=done, description=text)
-            return
-        now = time.monotonic()
-        if not self._last_heartbeat:
-            self._last_heartbeat = now
-        if now - self._last_heartbeat > 30:
-            self._last_heartbeat = now
-            self.say(f"{text}  step {done}/{total}")
+        elif time.monotonic() - self._last_heartbeat > 30:
+            if self._last_heartbeat and values:
+                self.say(f"{text}  step {done}/{total}")
+            self._last_heartbeat = time.monotonic()
 
     def end_steps(self) -> None:
         """Take the live line away."""
