@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from resnets.errors import UsageError, unknown
 
@@ -15,6 +16,37 @@ def to_dict(record: Any) -> dict[str, Any]:
     """Return the fields of a flat record; tuples become lists."""
     values = ((field.name, getattr(record, field.name)) for field in dataclasses.fields(record))
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values}
+
+
+def lists_to_tuples(record: Any) -> None:
+    """Turn the list fields of a frozen record that is being made into tuples."""
+    for field in dataclasses.fields(record):
+        if isinstance(getattr(record, field.name), list):
+            object.__setattr__(record, field.name, tuple(getattr(record, field.name)))
+
+
+def check_kinds(record: Any) -> None:
+    """Check that each field of a flat record holds a value of its annotated kind, and a finite one.
+
+    Raises:
+        UsageError: Names the field and what it takes.
+    """
+    for name, hint in get_type_hints(type(record)).items():
+        value = getattr(record, name)
+        hint = type(get_args(hint)[0]) if get_origin(hint) is Literal else hint
+        if not _is_kind(value, hint):
+            raise UsageError(f"{name} takes {_WORDS.get(hint, 'numbers')}, not {value!r}.")
+
+
+_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}
+
+
+def _is_kind(value: Any, hint: Any) -> bool:
+    if get_origin(hint) is tuple:
+        return isinstance(value, tuple) and all(_is_kind(part, get_args(hint)[0]) for part in value)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
 
 
 def from_dict(cls: type[Record], values: Mapping[str, Any], kind: str) -> Record:

@@ -33,7 +33,6 @@ CROSS = {
     "padding": ("explicit", "same"),
 }
 COMBINATIONS = [dict(zip(CROSS, values, strict=True)) for values in itertools.product(*CROSS.values())]
-TOO_SMALL = pytest.mark.xfail(raises=ValueError, reason="smallest_side forgets the stem in front of downsample='pool'")
 
 
 def noise(*shape: int) -> np.ndarray:
@@ -184,11 +183,7 @@ def test_the_policy_in_force_is_taken_and_logits_stay_float32() -> None:
 @pytest.mark.parametrize(
     ("stem", "downsample", "padding"),
     [
-        pytest.param(
-            *case,
-            id="-".join(case),
-            marks=TOO_SMALL if case[0] in ("imagenet", "deep", "tutorial") and case[1] == "pool" else (),
-        )
+        pytest.param(*case, id="-".join(case))
         for case in itertools.product(CROSS["stem"], CROSS["downsample"], CROSS["padding"])
     ],
 )

@@ -132,7 +132,6 @@ def test_fused_norm_keeps_its_precision_on_images_far_from_zero() -> None:
     np.testing.assert_allclose(y, exact, atol=2e-3)
 
 
-@pytest.mark.xfail(reason="the fused kernel is used without gamma or beta, and over the wrong axis")
 @pytest.mark.parametrize("settings", [{"scale": False}, {"center": False}, {"axis": 1}], ids=str)
 def test_fused_norm_takes_every_setting_that_keras_takes(settings: dict[str, Any]) -> None:
     x = draw()

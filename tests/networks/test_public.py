@@ -29,8 +29,6 @@ for i in range({count}):
 {last}
 """
 
-NO_STEM_CONV = pytest.mark.xfail(raises=ValueError, reason="ResNet.get_config asks for a layer stem_conv")
-
 
 def noise(*shape: int) -> np.ndarray:
     return np.random.default_rng(0).normal(size=shape).astype("float32")
@@ -158,14 +156,12 @@ def test_a_block_frozen_after_it_was_built_keeps_its_statistics() -> None:
     assert not moves_when_training(block, x)
 
 
-@pytest.mark.xfail(reason="BasicBlock.build does not hand its trainable on to the body")
 def test_a_block_frozen_from_the_start_keeps_its_statistics() -> None:
     block, x = BasicBlock(8, trainable=False), noise(2, 6, 6, 4)
     block.build(x.shape)
     assert not moves_when_training(block, x)
 
 
-@pytest.mark.xfail(reason="BasicBlock.build does not hand its trainable on to the body")
 def test_a_frozen_block_is_frozen_after_loading(tmp_path: Path) -> None:
     model = somebodys_model()
     model.get_layer("mine").trainable = False
@@ -205,8 +201,8 @@ def test_a_resnet_that_makes_no_sense_is_refused(settings: dict[str, Any], says:
 
 @pytest.mark.parametrize("change", [
     {}, {"shortcut": "none"}, {"stem": "imagenet"}, {"stem": "tutorial"}, {"dtype": "mixed_bfloat16"},
-    {"head_widths": (8,)}, pytest.param({"stem": "deep"}, marks=NO_STEM_CONV),
-    pytest.param({"stem": "none"}, marks=NO_STEM_CONV),
+    {"head_widths": (8,)}, {"stem": "deep"},
+    {"stem": "none"},
 ], ids=str)  # fmt: skip
 def test_a_resnet_survives_its_config(change: dict[str, Any]) -> None:
     model = ResNet((1, 1), 4, (16, 16, 3), widths=(8, 16), stem_width=8, name="mine", **change)
@@ -219,13 +215,11 @@ def test_a_resnet_survives_its_config(change: dict[str, Any]) -> None:
     np.testing.assert_array_equal(numbers(again(x)), numbers(model(x)))
 
 
-@pytest.mark.xfail(raises=UsageError, reason="zero_gamma comes from the row resnet18-cifar and fits none of these")
 @pytest.mark.parametrize("change", [{"order": "pre"}, {"norm": "none"}, {"shortcut_from": 3}], ids=str)
 def test_a_resnet_takes_any_field_by_itself(change: dict[str, Any]) -> None:
     assert ResNet((1, 1), 4, (16, 16, 3), widths=(8, 16), **change).output_shape == (None, 4)
 
 
-@pytest.mark.xfail(reason="ResNet.get_config leaves trainable out")
 def test_a_frozen_resnet_is_frozen_after_loading(tmp_path: Path) -> None:
     model = ResNet((1,), 4, (16, 16, 3), widths=(8,))
     model.trainable = False

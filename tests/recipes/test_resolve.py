@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from resnets.errors import UsageError
 from resnets.recipes.catalog import recipe
 from resnets.recipes.resolve import parse_settings, resolve
+from resnets.recipes.spec import FIELDS, Recipe
 
 
 def test_later_layers_win_and_say_where_they_come_from(tmp_path: Path) -> None:
@@ -93,3 +96,155 @@ def test_settings_are_field_equals_value() -> None:
         parse_settings(["warmup"])
     with pytest.raises(UsageError, match="warmup"):
         parse_settings(["warmpu=1"])
+
+
+FILES = {
+    "my.yaml": "recipe: he2015\nepochs: 7\nmomentum: 0.8\nlearning_rate: 1e-2\nnesterov: yes\nmilestones: [0.3, 0.6]\n",
+    "my.yml": "recipe: he2015\nepochs: '7'\nmomentum: 0.8\nlearning_rate: 0.01\nnesterov: 'on'\nmilestones: 0.3,0.6\n",
+    "my.toml": 'recipe = "he2015"\nepochs = 7\nmomentum = 0.8\nlearning_rate = 1e-2\nnesterov = true\n'
+               "milestones = [0.3, 0.6]\n",
+    "MY.JSON": '{"recipe": "he2015", "epochs": 7, "momentum": 0.8, "learning_rate": 0.01, "nesterov": true,'
+               ' "milestones": [0.3, 0.6]}',
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_kind_of_file_says_the_same(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(FILES[name], encoding="utf-8")
+    found = resolve(None, file=tmp_path / name)
+    assert found.recipe == replace(
+        recipe("he2015"), epochs=7, momentum=0.8, learning_rate=0.01, nesterov=True, milestones=(0.3, 0.6)
+    )
+    assert set(found.origins) == {"epochs", "momentum", "learning_rate", "nesterov", "milestones"}
+    assert set(found.origins.values()) == {f"file {tmp_path / name}"}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_one_field_through_all_layers(name: str, tmp_path: Path) -> None:
+    file = tmp_path / name
+    file.write_text(FILES[name], encoding="utf-8")
+    environment, arguments = {"RESNETS_MOMENTUM": "0.6"}, {"momentum": "0.5"}
+    seen = [
+        (found.recipe.momentum, found.origins.get("momentum"))
+        for found in (
+            resolve("he2015"),
+            resolve("he2015", file=file),
+            resolve("he2015", file=file, environment=environment),
+            resolve("he2015", environment=environment),
+            resolve("he2015", file=file, environment=environment, arguments=arguments),
+            resolve("he2015", arguments=arguments),
+        )
+    ]
+    assert seen == [(0.9, None), (0.8, f"file {file}"), (0.6, "environment"), (0.6, "environment"),
+                    (0.5, "command line"), (0.5, "command line")]  # fmt: skip
+
+
+def test_without_a_name_the_recipe_is_auto() -> None:
+    found = resolve(None)
+    assert (found.name, found.origins) == ("auto", {})
+    assert found.recipe == replace(recipe("auto"), derived=False)
+
+
+def test_every_field_can_be_set_by_the_environment() -> None:
+    values = {field: getattr(Recipe(milestones=(0.5,), clip_norm=2, warmup=0.5), field) for field in FIELDS}
+    texts = {field: str(value) for field, value in values.items()} | {"milestones": "0.5"}
+    found = resolve("onecycle", environment={f"RESNETS_{field.upper()}": text for field, text in texts.items()})
+    assert {field: getattr(found.recipe, field) for field in FIELDS} == values
+    assert dict(found.origins) == dict.fromkeys(FIELDS, "environment")
+
+
+def test_the_environment_is_asked_by_exact_names_only() -> None:
+    others = {"RESNETS_DATA": "/x", "RESNETS_epochs": "3", "EPOCHS": "3", "RESNETS_SOURCE": "x", "RESNETS_DERIVED": "1"}
+    assert resolve("onecycle", environment=others) == resolve("onecycle")
+    with pytest.raises(UsageError, match="'epochs' takes a whole number"):
+        resolve("onecycle", environment={"RESNETS_EPOCHS": "many"})
+
+
+def test_what_is_derived_yields_to_every_layer(tmp_path: Path) -> None:
+    (tmp_path / "my.yaml").write_text("epochs: 7\n")
+
+    def derive(fixed: dict[str, object]) -> dict[str, tuple[object, str]]:
+        assert fixed == {"epochs": 7, "batch_size": 8, "warmup": 0.3}
+        return {"epochs": (1, "a"), "batch_size": (2, "b"), "warmup": (0.5, "c"), "pad": (3, "d")}
+
+    found = resolve(
+        None, file=tmp_path / "my.yaml", environment={"RESNETS_BATCH_SIZE": "8"}, arguments={"warmup": 0.3},
+        derive=derive,  # type: ignore[arg-type]
+    )  # fmt: skip
+    assert (found.recipe.epochs, found.recipe.batch_size, found.recipe.warmup, found.recipe.pad) == (7, 8, 0.3, 3)
+    assert found.origins["pad"] == "d"
+
+
+@pytest.mark.parametrize("name", ["a.yaml", "a.toml", "a.json"])
+def test_an_unknown_key_is_met_with_the_file_and_the_nearest(name: str, tmp_path: Path) -> None:
+    text = {"a.yaml": "learning_rat: 1", "a.toml": "learning_rat = 1", "a.json": '{"learning_rat": 1}'}[name]
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UsageError) as caught:
+        resolve(None, file=tmp_path / name)
+    assert str(tmp_path / name) in str(caught.value)
+    assert "no recipe field 'learning_rat'; did you mean 'learning_rate'" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("a.yaml", b"recipe: he2014\n", "no recipe 'he2014'; did you mean 'he2015'"),
+        ("a.yaml", b"1: 2\n", "no recipe field '1'"),
+        ("a.yaml", b"epochs:\n", "'epochs' takes a whole number, not None"),
+        ("a.yaml", b"optimizer: 3\n", "'optimizer' takes a word"),
+        ("a.yaml", b"schedule: x\n", "no schedule 'x'"),
+        ("a.yaml", b"!!python/object/apply:os.getcwd []\n", "cannot be parsed"),
+        ("a.yaml", b"", "must hold fields"),
+        ("a.yaml", "crop: 猫\n".encode("utf-16"), "cannot be parsed"),
+        ("a.json", b"[]", "must hold fields"),
+        ("a.json", b'{"recipe": {"epohs": 3}}', "a.json.*no recipe field 'epohs'; did you mean 'epochs'"),
+        ("a.txt", b"epochs: 3", r"a\.txt must end in \.yaml, \.toml or \.json"),
+    ],
+)
+def test_other_bad_files_are_refused(name: str, text: bytes, says: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(text)
+    with pytest.raises(UsageError, match=says):
+        resolve(None, file=tmp_path / name)
+
+
+@pytest.mark.parametrize("text", ["recipe: 5", "recipe: [he2015]", "recipe: true"])
+def test_a_recipe_name_that_is_no_word_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(UsageError):
+        resolve(None, file=tmp_path / "a.yaml")
+
+
+def test_a_file_that_is_not_there_or_a_folder_is_refused(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.yaml", tmp_path):
+        with pytest.raises(UsageError, match=path.name):
+            resolve(None, file=path)
+    (tmp_path / "folder.yaml").mkdir()
+    with pytest.raises(UsageError, match=r"folder\.yaml cannot be read"):
+        resolve(None, file=tmp_path / "folder.yaml")
+
+
+def test_a_run_json_of_auto_keeps_the_numbers_it_had(tmp_path: Path) -> None:
+    first = resolve("auto", derive=lambda fixed: {"epochs": (33, "why"), "pad": (1, "why")})
+    run = {"format": 1, "recipe_name": "auto", "recipe": first.recipe.to_dict(), "recipe_origins": dict(first.origins),
+           "network_name": "resnet8"}  # fmt: skip
+    (tmp_path / "run.json").write_text(json.dumps(run))
+
+    def derive(fixed: Any) -> Any:
+        assert set(fixed) == set(FIELDS)
+        return {}
+
+    again = resolve(None, file=tmp_path / "run.json", derive=derive)
+    assert again.name == "auto"
+    assert again.recipe == first.recipe
+    assert resolve(None, file=tmp_path / "run.json", arguments={"epochs": 2}).recipe.epochs == 2
+
+
+def test_settings_keep_all_behind_the_first_equals_sign() -> None:
+    assert parse_settings([" epochs = 3 ", "milestones="]) == {"epochs": 3, "milestones": ()}
+    assert parse_settings(["epochs=3", "epochs=4"]) == {"epochs": 4}
+    for text, says in (("crop=a=b", None), ("=3", "no recipe field ''"), ("epochs=x", "'epochs' takes a whole number")):
+        if says is None:
+            assert parse_settings([text]) == {"crop": "a=b"}
+        else:
+            with pytest.raises(UsageError, match=says):
+                parse_settings([text])

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+from typing import Any
+
 import pytest
 
 from resnets.errors import UsageError
@@ -80,3 +84,126 @@ def test_weight_decay_is_told_in_both_senses() -> None:
     assert "L2 weight decay 0.0001 (all weights; about decoupled 0.001)" in recipe("he2015").decay_in_words()
     assert "about L2 0.0001" in Recipe(weight_decay=1e-3, weight_decay_mode="decoupled").decay_in_words()
     assert Recipe(weight_decay=0).decay_in_words() == "no weight decay"
+
+
+INFINITE, NAN = float("inf"), float("nan")
+REFUSED: dict[str, list[Any]] = {
+    "epochs": [0, -1, 2.5, "x", True, None, "inf", "nan", [3]],
+    "batch_size": [0, -8, 1.5, "many", False, None],
+    "optimizer": ["adam", "SGD", "", 3, None],
+    "learning_rate": [0, -0.1, NAN, "fast", True, None, [0.1]],
+    "momentum": [1, -0.1, 1.5, NAN, "x", True],
+    "nesterov": ["maybe", 2, None, "", 0.5],
+    "weight_decay": [-1e-4, "x", None, True],
+    "weight_decay_mode": ["L2", "l1", 2, None],
+    "decay_all": ["both", 2, None],
+    "schedule": ["cos", "step", 1, None],
+    "warmup": [1, -0.1, NAN, "x", 2],
+    "milestones": [(0.75, 0.5), (0, 0.5), (0.5, 1), (-0.1,), (NAN,), "0.5,x", 0.5, [[0.5]], None],
+    "milestone_factor": ["x", None, True],
+    "label_smoothing": [1, -0.1, NAN, "x"],
+    "crop": ["padd", "random", 4, None],
+    "pad": [-1, 1.5, "x", None, True],
+    "pad_mode": ["zero", 0, None],
+    "crop_area": [0, -0.1, 1.1, NAN, "x"],
+    "train_scale": [0, 0.2, 1.1, -1, NAN, "x"],
+    "flip": ["maybe", 2, None],
+    "erasing": [-0.1, 1.1, NAN, "x"],
+    "mixup": [-1, "x", None],
+    "cutmix": [-1, "x", None],
+    "ema": [1, -0.1, NAN, "x"],
+    "clip_norm": [-1, "x", None],
+    "precision": ["float16", "bf16", 32, None],
+    "derived": ["perhaps", 2],
+    "source": [3, None],
+}
+
+
+def test_the_table_of_refused_values_names_every_field() -> None:
+    assert set(REFUSED) == {field.name for field in dataclasses.fields(Recipe)}
+    assert set(FIELDS) == set(REFUSED) - {"derived", "source"}
+
+
+@pytest.mark.parametrize(("field", "value"), [(field, value) for field, values in REFUSED.items() for value in values])
+def test_a_wrong_value_that_is_read_is_refused_too(field: str, value: Any) -> None:
+    with pytest.raises(UsageError, match=field):
+        Recipe.from_dict({field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("learning_rate", INFINITE), ("weight_decay", NAN), ("weight_decay", INFINITE), ("clip_norm", NAN), ("mixup", NAN),
+     ("mixup", INFINITE), ("cutmix", NAN), ("milestone_factor", NAN), ("milestone_factor", -1), ("milestone_factor", 0),
+     ("milestone_factor", INFINITE)],
+)  # fmt: skip
+def test_a_number_that_would_ruin_the_training_is_refused(field: str, value: float) -> None:
+    with pytest.raises(UsageError, match=field):
+        Recipe.from_dict({field: value})
+
+
+def test_a_wrong_word_is_met_with_the_nearest() -> None:
+    for field, word, says in (
+        ("optimizer", "adam", "'adamw'"), ("schedule", "cosin", "'cosine'"), ("crop", "padd", "'pad'"),
+    ):  # fmt: skip
+        with pytest.raises(UsageError, match=f"no {field} '{word}'; did you mean {says}"):
+            Recipe.from_dict({field: word})
+    with pytest.raises(UsageError, match="no recipe field 'learning-rate'; did you mean 'learning_rate'"):
+        Recipe.from_dict({"learning-rate": 3})
+
+
+def test_adamw_goes_with_decoupled_decay_or_none() -> None:
+    assert Recipe(optimizer="adamw", weight_decay=0).optimizer == "adamw"
+    assert Recipe(optimizer="adamw", weight_decay_mode="decoupled").weight_decay == 1e-4
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "result"),
+    [
+        ("learning_rate", " 0.5 ", 0.5),
+        ("learning_rate", 1, 1.0),
+        ("epochs", "1e2", 100),
+        *(("nesterov", word, True) for word in ("True", "YES", "on", "1", 1, True)),
+        *(("nesterov", word, False) for word in ("False", "no", "Off", "0", 0, False)),
+        ("milestones", "0.5,0.75,", (0.5, 0.75)),
+        ("milestones", "", ()),
+        ("milestones", [0.5, "0.75"], (0.5, 0.75)),
+        ("source", "a book", "a book"),
+    ],
+)
+def test_other_ways_to_write_a_value(field: str, value: Any, result: Any) -> None:
+    made = coerce(field, value)
+    assert made == result
+    assert type(made) is type(result)
+
+
+def test_refusals_say_what_is_taken() -> None:
+    for field, value, says in (("epochs", "x", "takes a whole number, not 'x'"), ("warmup", "x", "takes a number"),
+                               ("flip", "x", "takes true or false"), ("milestones", "x", "takes numbers with commas"),
+                               ("crop", 3, "takes a word, not 3")):  # fmt: skip
+        with pytest.raises(UsageError, match=f"'{field}' {says}"):
+            coerce(field, value)
+
+
+def test_the_plain_values_are_those_of_json() -> None:
+    row = Recipe(milestones=[0.5, 0.75], schedule="steps", ema=0.99, derived=True)  # type: ignore[arg-type]
+    assert row.milestones == (0.5, 0.75)
+    values = json.loads(json.dumps(row.to_dict()))
+    assert set(values) == {field.name for field in dataclasses.fields(Recipe)}
+    assert Recipe.from_dict(values) == row
+    assert hash(Recipe.from_dict(values)) == hash(row)
+    assert Recipe.from_dict({}) == Recipe()
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        (Recipe(weight_decay=5e-4), "L2 weight decay 0.0005 (kernels only; about decoupled 0.005)"),
+        (Recipe(weight_decay=5e-4, momentum=0), "L2 weight decay 0.0005 (kernels only; about decoupled 0.0005)"),
+        (Recipe(weight_decay=0.01, momentum=0.5, weight_decay_mode="decoupled", decay_all=True),
+         "decoupled weight decay 0.01 (all weights; about L2 0.005)"),
+        (Recipe(optimizer="adamw", weight_decay=0.05, weight_decay_mode="decoupled"),
+         "decoupled weight decay 0.05 (kernels only)"),
+    ],
+)  # fmt: skip
+def test_the_figures_of_weight_decay_follow_momentum(row: Recipe, words: str) -> None:
+    assert row.decay_in_words() == words

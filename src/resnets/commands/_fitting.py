@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,8 +49,8 @@ class Plan:
     def batches(self) -> TrainingBatches:
         how = Augmentation(**{field: getattr(self.recipe, field) for field in _AUGMENTATION})
         return TrainingBatches(
-            self.data.splits["train"], self.preprocess, len(self.data.classes), batch_size=self.recipe.batch_size,
-            augmentation=how, smoothing=self.recipe.label_smoothing, seed=self.seed,
+            self.data.splits["train"], self.preprocess.scaled(self.recipe.train_scale), len(self.data.classes),
+            batch_size=self.recipe.batch_size, augmentation=how, smoothing=self.recipe.label_smoothing, seed=self.seed,
         )  # fmt: skip
 
 
@@ -64,15 +63,16 @@ def fit(run: RunDirectory, plan: Plan, display: Display) -> RunDirectory:
     validation = EvaluationBatches(plan.data.splits["val"], plan.preprocess, classes, max(64, recipe.batch_size))
     per_epoch = batches.steps_per_epoch
     steps = recipe.epochs * per_epoch
-    model = build(plan.spec, classes, shape, dtype=plan.policy)
+    # training and later use may see images of different sizes, so the model that trains takes any
+    model = build(plan.spec, classes, (None, None, shape[2]), dtype=plan.policy)
     _compile(model, recipe, steps, classes)
-    cost = model_cost(model)
+    cost = model_cost(build(plan.spec, classes, shape))
     display.say(
         f"network  {plan.network_name}: {cost.parameters:,} parameters, "
         f"{cost.multiply_adds / 1e6:,.1f} M multiply-adds an image"
     )
     display.header()
-    train_feed, validation_feed = _Feed(batches.batch, shape, classes), _Feed(validation.batch, shape, classes)
+    train_feed, validation_feed = _Feed(batches, classes), _Feed(validation, classes)
     while True:
         start = checkpoint.load_newest(run.checkpoints)
         if start is not None:
@@ -107,16 +107,17 @@ def fit(run: RunDirectory, plan: Plan, display: Display) -> RunDirectory:
 class _Feed:
     """Hands batches to Keras, and remembers an error of ours that the framework would wrap in one of its own."""
 
-    def __init__(self, batch: Callable[[int], Any], image_shape: tuple[int, ...], classes: int) -> None:
-        self._batch, self._shape, self._classes = batch, image_shape, classes
+    def __init__(self, batches: TrainingBatches | EvaluationBatches, classes: int) -> None:
+        self._batches, self._classes = batches, classes
         self.error: ResnetsError | None = None
 
     def over(self, steps: range) -> Any:
-        return backend.current().feed(self._remembering, steps, self._shape, self._classes)
+        shape = self._batches.preprocess.image_shape
+        return backend.current().feed(self._remembering, steps, shape, self._classes)
 
     def _remembering(self, step: int) -> Any:
         try:
-            return self._batch(step)
+            return self._batches.batch(step)
         except ResnetsError as error:
             self.error = error
             raise

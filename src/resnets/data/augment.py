@@ -137,9 +137,10 @@ def erase(images: Floats, draws: Draws, share: float) -> Floats:
 
 def _inside(size: int, position: Floats, length: Floats) -> NDArray[np.bool_]:
     """Return which of ``size`` pixels lie in a stretch of this length, laid at a position from 0 to 1."""
-    start = np.floor(position * (size - length + 1))[:, None]
+    whole = np.maximum(1, np.round(length))[:, None]
+    start = np.floor(position[:, None] * (size - whole + 1))
     pixels = np.arange(size)
-    end = start + np.maximum(1, np.round(length))[:, None]
+    end = start + whole
     return np.asarray((pixels >= start) & (pixels < end), np.bool_)
 
 

@@ -74,6 +74,7 @@ class DataSet:
             digest.update(f"{name} {len(split)}\n".encode())
             digest.update(np.ascontiguousarray(split.labels).tobytes())
             if isinstance(split.images, np.ndarray):
+                digest.update(f"{split.images.shape}".encode())
                 digest.update(np.ascontiguousarray(split.images).tobytes())
             else:
                 rows = (f"{i} {p.stat().st_size}" for i, p in zip(split.ids, split.images, strict=True))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from resnets.errors import DataError
 
@@ -80,13 +80,38 @@ def _shrink_on_load(image: Image.Image, least_side: int) -> None:
         image.draft(None, (int(image.width / factor), int(image.height / factor)))
 
 
+# EXIF orientation (tag 0x112) -> what brings the image upright
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # fmt: skip
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(0x112, 1))
+    except Exception:  # damaged remarks do not make an image unreadable
+        return 1
+
+
+def _upper_byte(image: Image.Image) -> Image.Image:
+    """Keep the upper byte of 16-bit grey; the level that stands for transparency becomes white."""
+    levels = np.asarray(image, dtype=np.int64)
+    high = np.clip(levels >> 8, 0, 255).astype(np.uint8)
+    clear = image.info.get("transparency")
+    if isinstance(clear, int):
+        high[levels == clear] = 255
+    return Image.fromarray(high)
+
+
 def _to_array(image: Image.Image, channels: int) -> NDArray[np.uint8]:
     image.seek(0)
     image.load()
-    image = ImageOps.exif_transpose(image)
+    if (turn := _TURNS.get(_orientation(image))) is not None:
+        image = image.transpose(turn)
     if image.mode.startswith("I") or image.mode == "F":
-        high = np.clip(np.asarray(image, dtype=np.int64) >> 8, 0, 255).astype(np.uint8)
-        image = Image.fromarray(high, "L")
+        image = _upper_byte(image)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")

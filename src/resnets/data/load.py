@@ -52,7 +52,11 @@ def load(argument: str, *, seed: int = 0, spec: DataSpec | None = None) -> DataS
 
 def _read(argument: str, spec: DataSpec) -> Source:
     path = Path(argument).expanduser()
-    if path.exists() and (argument not in DATASETS or path.is_dir()):
+    try:
+        there = path.exists() and (argument not in DATASETS or path.is_dir())
+    except OSError:  # a name longer than a path may be
+        there = False
+    if there:
         return read_path(path)
     if argument in DATASETS:
         return read_named(argument, spec.classes)
@@ -63,6 +67,13 @@ def _read(argument: str, spec: DataSpec) -> Source:
 
 
 def _check_classes(argument: str, source: Source) -> None:
+    if "train" not in source.splits:
+        raise DataError(f"{argument} has no training images; it has {', '.join(source.splits) or 'nothing'}.")
+    shapes = {part.images.shape[1:] for part in source.splits.values() if isinstance(part.images, np.ndarray)}
+    if len(shapes) > 1:
+        raise DataError(f"{argument} has images of different shapes in its splits: {sorted(shapes)}.")
+    if len(set(source.classes)) < len(source.classes):
+        raise DataError(f"{argument} has two classes of one name; each needs its own.")
     if len(source.classes) < 2:
         raise DataError(
             f"{argument} has one class only ({source.classes[0]!r}); a classifier needs at least two class folders."

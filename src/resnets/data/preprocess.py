@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,13 @@ class Preprocess:
         """Side in pixels down to which large JPEGs may be shrunk while decoding: twice what the network sees."""
         return 2 * max(self.height, self.width)
 
+    def scaled(self, factor: float) -> Preprocess:
+        """Return the same for smaller or larger images: sides times a factor, rounded to whole steps of 8 pixels."""
+        if factor == 1:
+            return self
+        height, width = (max(8, round(side * factor / 8) * 8) for side in (self.height, self.width))
+        return replace(self, height=height, width=width)
+
     def read(self, source: Path | bytes | NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return the pixels of a file, or of an image already in memory, at the source's own size.
 
@@ -62,8 +69,9 @@ class Preprocess:
             return image
         scale = min(height / self.height, width / self.width)
         box_height, box_width = self.height * scale, self.width * scale
-        top, left = (height - box_height) / 2, (width - box_width) / 2
-        return self.resize(image, (left, top, left + box_width, top + box_height))
+        # rounding may put a full-size box a hair outside the image, which Pillow refuses
+        top, left = max(0.0, (height - box_height) / 2), max(0.0, (width - box_width) / 2)
+        return self.resize(image, (left, top, min(width, left + box_width), min(height, top + box_height)))
 
     def resize(self, image: NDArray[np.uint8], box: tuple[float, float, float, float]) -> NDArray[np.uint8]:
         """Resize a box (left, top, right, bottom; pixels) of an image to the image shape."""

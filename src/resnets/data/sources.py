@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import gzip
+import math
 import os
 import socket
+import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ from resnets.errors import DataError, MissingPackageError
 
 SPLIT_FOLDERS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
                  "test": "test", "testing": "test"}  # fmt: skip
+_SPLIT_ORDER = {name: ("train", "val", "test").index(part) for name, part in SPLIT_FOLDERS.items()}
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,10 @@ def array_split(name: str, images: NDArray[np.generic], labels: NDArray[np.gener
         images = images[..., None]
     if images.dtype != np.uint8 or images.ndim != 4:
         raise DataError(f"Images must be uint8 of shape (n, h, w) or (n, h, w, c), not {images.dtype} {images.shape}.")
+    if not images.size:
+        raise DataError(f"There are no images in {name!r}, or none with pixels: their shape is {images.shape}.")
+    if labels.dtype.kind not in "iu" or labels.ndim == 0 or labels.size != len(labels):
+        raise DataError(f"Labels must be whole numbers of shape (n,), not {labels.dtype} {labels.shape} in {name!r}.")
     if len(images) != len(labels):
         raise DataError(f"There are {len(images)} images but {len(labels)} labels in {name!r}.")
     pixels: NDArray[np.uint8] = images.astype(np.uint8, copy=False)
@@ -94,13 +101,16 @@ def _idx_files(folder: Path) -> dict[str, tuple[Path, Path]]:
 
 def _read_idx(path: Path) -> NDArray[np.uint8]:
     """Read an IDX file: magic number, sizes, bytes."""
-    raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    dimensions = raw[3]
-    shape = np.frombuffer(raw, ">u4", dimensions, offset=4)
-    start = 4 + 4 * dimensions
-    if raw[2] != 8 or len(raw) - start != int(np.prod(shape)):
-        raise DataError(f"{path} is not a complete IDX file of bytes; fetch it again.")
-    return np.frombuffer(raw, np.uint8, offset=start).reshape(tuple(int(n) for n in shape))
+    try:
+        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        dimensions = raw[3]
+        shape = tuple(int(n) for n in np.frombuffer(raw, ">u4", dimensions, offset=4))
+        start = 4 + 4 * dimensions
+        if raw[2] == 8 and len(raw) - start == math.prod(shape):
+            return np.frombuffer(raw, np.uint8, offset=start).reshape(shape)
+    except (IndexError, ValueError, EOFError, OSError, zlib.error):
+        pass
+    raise DataError(f"{path} is not a complete IDX file of bytes; fetch it again.")
 
 
 def _read_through_keras(name: str, classes: tuple[str, ...]) -> Source:
@@ -162,7 +172,7 @@ def read_npz(path: Path) -> Source:
     splits: dict[str, Split] = {}
     for name, names in pairs.items():
         for x, y in names:
-            if name not in splits and x in arrays and y in arrays:
+            if name not in splits and x in arrays and y in arrays and (name == "train" or len(arrays[x])):
                 splits[name] = array_split(name, arrays[x], arrays[y])
     if "train" not in splits:
         raise DataError(
@@ -173,7 +183,7 @@ def read_npz(path: Path) -> Source:
     if min(int(split.labels.min()) for split in splits.values()) < 0:
         raise DataError(f"{path} has labels below 0; class numbers start at 0.")
     names_key = next((key for key in ("classes", "class_names") if key in arrays), None)
-    classes = tuple(str(c) for c in arrays[names_key]) if names_key else tuple(str(i) for i in range(most + 1))
+    classes = tuple(str(name) for name in (arrays[names_key].reshape(-1) if names_key else range(most + 1)))
     if most >= len(classes):
         raise DataError(f"{path} has label {most} but only {len(classes)} class names.")
     return Source(classes, splits)
@@ -185,28 +195,41 @@ def read_csv(path: Path) -> Source:
     Raises:
         DataError: A column is missing, a file is not there, or a split has another name.
     """
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        if missing := {"path", "label"} - set(reader.fieldnames or ()):
-            raise DataError(
-                f"{path} has no column {sorted(missing)[0]!r}; it needs path and label, and may have split."
-            )
-        rows = [(row["path"], row["label"], row.get("split") or "train") for row in reader]
+    rows = []
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            if missing := {"path", "label"} - set(reader.fieldnames or ()):
+                raise DataError(
+                    f"{path} has no column {sorted(missing)[0]!r}; it needs path and label, and may have split."
+                )
+            for row in reader:
+                name, label, split = row["path"] or "", row["label"] or "", row.get("split") or "train"
+                _check_row(f"{path}, line {reader.line_num}", path.parent, name, label, split)
+                rows.append((name, label, split))
+    except csv.Error as error:
+        raise DataError(f"{path} cannot be read as CSV: {error}.") from None
     if not rows:
         raise DataError(f"{path} lists no images.")
-    for number, (name, label, split) in enumerate(rows, start=2):
-        if split not in SPLIT_FOLDERS:
-            raise DataError(f"{path}, line {number}: the split {split!r} is none of train, val and test.")
-        if not label:
-            raise DataError(f"{path}, line {number}: {name!r} has no label.")
-        if not (path.parent / name).is_file():
-            raise DataError(f"{path}, line {number}: there is no file {path.parent / name}.")
     classes = tuple(sorted({label for _, label, _ in rows}))
     splits = {
         own: _file_split([(path.parent / n, n, classes.index(lab)) for n, lab, s in rows if SPLIT_FOLDERS[s] == own])
         for own in dict.fromkeys(SPLIT_FOLDERS[s] for _, _, s in rows)
     }
     return Source(classes, splits)
+
+
+def _check_row(where: str, folder: Path, name: str, label: str, split: str) -> None:
+    if split not in SPLIT_FOLDERS:
+        raise DataError(f"{where}: the split {split!r} is none of train, val and test.")
+    if not label:
+        raise DataError(f"{where}: {name!r} has no label.")
+    try:
+        there = bool(name) and (folder / name).is_file()
+    except OSError:  # a name longer than a path may be
+        there = False
+    if not there:
+        raise DataError(f"{where}: there is no file {str(folder / name)[:200]}.")
 
 
 def read_folder(root: Path) -> Source:
@@ -217,7 +240,12 @@ def read_folder(root: Path) -> Source:
     Raises:
         DataError: There are no images, no classes, or the classes of the splits differ.
     """
-    parts = {SPLIT_FOLDERS[f.name.lower()]: f for f in _folders(root) if f.name.lower() in SPLIT_FOLDERS}
+    parts: dict[str, Path] = {}
+    for folder in sorted(_folders(root), key=lambda f: (_SPLIT_ORDER.get(f.name.lower(), 3), f.name)):
+        if own := SPLIT_FOLDERS.get(folder.name.lower()):
+            if own in parts:
+                raise DataError(f"{root} has two folders for {own}: {parts[own].name} and {folder.name}; keep one.")
+            parts[own] = folder
     if "train" not in parts:
         parts = {"train": root}
     classes = _class_names(parts["train"])
@@ -292,8 +320,3 @@ def read_path(path: Path) -> Source:
         return reader(path)
     except UnicodeDecodeError:
         raise DataError(f"{path} is not UTF-8 text; save it as UTF-8.") from None
-
-
-def without_empty(source: Source) -> Source:
-    """Drop splits without images."""
-    return replace(source, splits={name: split for name, split in source.splits.items() if len(split)})

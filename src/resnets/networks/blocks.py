@@ -13,6 +13,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from resnets.errors import UsageError
 from resnets.networks.layers import ChannelPadding, DropPath, FusedBatchNormalization
 from resnets.networks.names import prefix
 from resnets.networks.spec import NetworkSpec
@@ -124,6 +125,8 @@ class Maker:
         """Bring the input to the branch's shape, by the kind that the spec names."""
         spec, at = self.spec, f"{at}shortcut_"
         if spec.shortcut == "pad":
+            if x.shape[-1] > filters:
+                raise UsageError(f"shortcut='pad' cannot bring {x.shape[-1]} channels to {filters}; use 'projection'.")
             if stride > 1:
                 x = layers.MaxPooling2D(1, stride, name=f"{at}subsample", dtype=self.dtype)(x)
             return ChannelPadding(filters, name=f"{at}channels", dtype=self.dtype)(x) if x.shape[-1] < filters else x

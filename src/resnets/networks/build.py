@@ -104,10 +104,14 @@ def _stem_pool(x: Any, make: Maker) -> Any:
 
 
 def smallest_side(spec: NetworkSpec) -> int:
-    """Return the smallest image side, in pixels, that leaves at least one pixel of feature map."""
-    if spec.stem == "tutorial":
-        return 3
-    return 2 ** len(spec.depths) if spec.downsample == "pool" else 1
+    """Return the smallest image side, in pixels, that leaves at least one pixel of feature map.
+
+    Strided convolutions and the stem's pool round up and so never reach nothing; a VGG's pools round down.
+    """
+    side = 2 ** len(spec.depths) if spec.downsample == "pool" else 1
+    if spec.stem in ("imagenet", "deep"):
+        return 4 * (side - 1) + 1
+    return side + 2 if spec.stem == "tutorial" else side
 
 
 def check_image_shape(spec: NetworkSpec, classes: int, image_shape: tuple[int | None, int | None, int]) -> None:

@@ -21,7 +21,8 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Normalise images of shape (n, h, w, c)."""
         fused = backend.current().fused_batch_norm
-        if fused is None or mask is not None or len(inputs.shape) != 4 or inputs.dtype == "float64":
+        usual = self.scale and self.center and not self.renorm and self.axis in (-1, 3)
+        if fused is None or not usual or mask is not None or len(inputs.shape) != 4 or inputs.dtype == "float64":
             return super().call(inputs, training=training, mask=mask)
         training = bool(training and self.trainable)
         outputs, mean, variance = fused(

@@ -11,7 +11,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_GRAMMAR = re.compile(r"(?:(stem|head)|stage([1-9]\d*)(?:_block([1-9]\d*))?)_([a-z][a-z0-9_]*)")
+_GRAMMAR = re.compile(
+    r"(?:(stem|head)|stage([1-9]\d*)(?:_block([1-9]\d*))?)_(?!block\d)([a-z][a-z0-9]*(?:_[a-z0-9]+)*)"
+)
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ class BasicBlock(layers.Layer):
         inputs = layers.Input(input_shape[1:])
         outputs = Maker(self._spec, self.dtype_policy).block(inputs, 1, 1, self.stride)
         self.body = keras.Model(inputs, outputs, name=prefix("stage", 1, 1).rstrip("_"))
+        self.body.trainable = self.trainable
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Apply the block."""
@@ -89,8 +90,11 @@ class ResNet(keras.Model):
         known = {f.name for f in dataclasses.fields(NetworkSpec)}
         ours = {key: value for key, value in fields.items() if key in known}
         policy = fields.get("dtype")
-        if fields.get("shortcut") == "none":
-            ours.setdefault("zero_gamma", False)
+        can_start_at_zero = (
+            ours.get("shortcut") != "none" and ours.get("order") != "pre" and ours.get("norm") != "none"
+            and ours.get("shortcut_from", 1) <= len(depths)
+        )  # fmt: skip
+        ours.setdefault("zero_gamma", can_start_at_zero)
         spec = dataclasses.replace(network("resnet18-cifar"), depths=tuple(depths), widths=tuple(widths), **ours)
         if others := set(fields) - known - {"dtype", "trainable"}:
             NetworkSpec.from_dict(dict.fromkeys(others))
@@ -98,14 +102,16 @@ class ResNet(keras.Model):
         make = Maker(spec, policy)
         inputs = layers.Input(tuple(image_shape), name="image")
         super().__init__(inputs, logits(features(inputs, make), make, classes), name=name)
+        self.trainable = fields.get("trainable", True)
         self.spec, self.classes, self.image_shape = spec, classes, tuple(image_shape)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor arguments: the network is rebuilt from its numbers, not from its graph."""
-        policy = keras.saving.serialize_keras_object(self.get_layer("stem_conv").dtype_policy)
+        convolution = next(layer for layer in self.layers if isinstance(layer, layers.Conv2D))
+        policy = keras.saving.serialize_keras_object(convolution.dtype_policy)
         return {
             **self.spec.to_dict(), "classes": self.classes, "image_shape": self.image_shape, "name": self.name,
-            "dtype": policy,
+            "dtype": policy, "trainable": self.trainable,
         }  # fmt: skip
 
     @classmethod

@@ -81,9 +81,8 @@ class NetworkSpec:
     source: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "depths", tuple(self.depths))
-        object.__setattr__(self, "widths", tuple(self.widths))
-        object.__setattr__(self, "head_widths", tuple(self.head_widths))
+        records.lists_to_tuples(self)
+        records.check_kinds(self)
         self._check_choices()
         self._check_numbers()
         self._check_combinations()
@@ -132,7 +131,14 @@ class NetworkSpec:
             raise UsageError("shortcut='pool' halves where the block strides, but downsample='pool' strides nowhere.")
         if self.stem == "deep" and self.stem_width % 2:
             raise UsageError(f"stem='deep' halves its width inside, so stem_width must be even, not {self.stem_width}.")
+        if self.shortcut == "pad":
+            outputs = [width * (self.expansion if self.block == "bottleneck" else 1) for width in self.widths]
+            path = outputs if self.stem == "none" else [self.stem_width, *outputs]
+            if path != sorted(path):
+                raise UsageError(f"shortcut='pad' can add channels but not drop any, and these widths fall: {path}.")
         for width in self.widths:
+            if int(width * self.inner_scale) < 1:
+                raise UsageError(f"inner_scale {self.inner_scale} leaves nothing of the width {width}.")
             if int(width * self.inner_scale) % self.groups:
                 raise UsageError(
                     f"inner width {int(width * self.inner_scale)} cannot be split into {self.groups} groups."

@@ -40,8 +40,9 @@ def derive(
         part, words = (16, "mild") if epochs < _LONG else (8, "wide")
         settle("pad", max(1, round(side / part)), f"1/{part} of {side} pixels: {epochs} epochs, so {words} shifts")
     elif crop == "resized":
-        area, words = (0.35, "mild") if epochs < _LONG else (0.2, "wide")
+        area, words = (0.5, "mild") if epochs < _SHORT else (0.35, "usual") if epochs < _LONG else (0.2, "wide")
         settle("crop_area", area, f"{epochs} epochs, so {words} crops")
+        settle("train_scale", 0.75, "crops show things larger, so smaller training images match, and cost less")
     settle("flip", *_flip(flip, crop))
     if epochs >= _LONG and images >= 5000:
         settle("erasing", 0.25, f"{epochs} epochs can bear it")

@@ -37,6 +37,9 @@ class Recipe:
         pad: Largest shift, in pixels.
         pad_mode: Rim of a shifted image: "reflect" or "mean".
         crop_area: Smallest share of the area in a resized crop.
+        train_scale: Side of training images over the side that the network sees afterwards. Resized crops show things
+            larger than they are, so training on smaller images evens that out, and is cheaper (Touvron et al. 2019,
+            arXiv:1906.06423).
         flip: Mirror half of the images.
         erasing: Share of images with a random box erased.
         mixup: Beta parameter of MixUp; 0 is off.
@@ -67,6 +70,7 @@ class Recipe:
     pad: int = 4
     pad_mode: Literal["reflect", "mean"] = "reflect"
     crop_area: float = 0.35
+    train_scale: float = 1
     flip: bool = False
     erasing: float = 0
     mixup: float = 0
@@ -78,7 +82,8 @@ class Recipe:
     source: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "milestones", tuple(self.milestones))
+        records.lists_to_tuples(self)
+        records.check_kinds(self)
         for name, hint in get_type_hints(type(self)).items():
             valid = get_args(hint)
             if valid and isinstance(valid[0], str) and getattr(self, name) not in valid:
@@ -86,8 +91,9 @@ class Recipe:
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}.")
-        if not self.learning_rate > 0:
-            raise UsageError(f"learning_rate must be above 0, not {self.learning_rate}.")
+        for name in ("learning_rate", "milestone_factor"):
+            if getattr(self, name) <= 0:
+                raise UsageError(f"{name} must be above 0, not {getattr(self, name)}.")
         for name in ("momentum", "label_smoothing", "ema", "warmup"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"{name} is a share: at least 0 and below 1, not {getattr(self, name)}.")
@@ -96,6 +102,8 @@ class Recipe:
                 raise UsageError(f"{name} must be at least 0, not {getattr(self, name)}.")
         if not 0 < self.crop_area <= 1 or not 0 <= self.erasing <= 1:
             raise UsageError("crop_area and erasing are shares: above 0 and at least 0, at most 1.")
+        if not 0.25 <= self.train_scale <= 1:
+            raise UsageError(f"train_scale is a share from 0.25 to 1, not {self.train_scale}.")
         if any(not 0 < m < 1 for m in self.milestones) or list(self.milestones) != sorted(self.milestones):
             raise UsageError(f"milestones are rising shares of the training between 0 and 1, not {self.milestones}.")
         if self.optimizer == "adamw" and self.weight_decay_mode == "l2" and self.weight_decay:
