@@ -115,6 +115,19 @@ def test_arrays_keep_their_size_although_not_square() -> None:
     assert derive(data_set(noise(4, 5, 7, 3)))[0].image_shape == (5, 7, 3)
 
 
+@pytest.mark.parametrize(
+    ("side", "factor", "scaled"),
+    [(224, 0.75, 168), (128, 0.75, 96), (96, 0.75, 72), (100, 0.75, 72), (64, 0.5, 32), (28, 0.75, 24), (8, 0.25, 8),
+     (3, 0.5, 8), (28, 1, 28), (30, 1, 30), (224, 0.25, 56)],
+)  # fmt: skip
+def test_training_images_can_be_smaller_by_whole_steps_of_8_pixels(side: int, factor: float, scaled: int) -> None:
+    whole = replace(RGB, height=side, width=2 * side)
+    smaller = whole.scaled(factor)
+    assert smaller.height == scaled
+    assert smaller == replace(whole, height=smaller.height, width=smaller.width)
+    assert abs(smaller.width - 2 * side * factor) <= 4 or smaller.width == 8
+
+
 # resizing and cutting
 
 

@@ -77,6 +77,7 @@ def test_after_the_warm_up_the_rate_falls_without_a_jump(schedule: str) -> None:
 def test_a_milestone_counts_from_its_step_on() -> None:
     row = Recipe(learning_rate=1.0, schedule="steps", milestones=(0.5, 0.75), milestone_factor=0.5)
     assert rates(row, 8).tolist() == [1, 1, 1, 1, 0.5, 0.5, 0.25, 0.25]
+    assert [rate(row, progress) for progress in (0.499, 0.5, 0.75)] == [1, 0.5, 0.25]
     assert rates(Recipe(learning_rate=1.0, schedule="steps"), 3).tolist() == [1, 1, 1]
 
 
