@@ -116,6 +116,9 @@ def train(
         DivergedError: The loss became infinite or no number.
         StoppedError: A signal came; a checkpoint was saved.
     """
+    from resnets.backend.startup import prefer_onednn
+
+    prefer_onednn()
     from resnets.commands.train import train as command
 
     files = command(

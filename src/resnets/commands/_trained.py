@@ -43,8 +43,13 @@ class Trained:
     preprocess: Preprocess
     predictor: KerasPredictor
 
+    def classify(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Return the probabilities of images (n, h, w, c) at the network's size, shape (n, classes)."""
+        logits = self.predictor.logits([self.preprocess.normalise(images)])
+        return softmax(next(logits))
+
     def probabilities(self, split: Split, display: Display, what: str) -> NDArray[np.float64]:
-        """Return the probabilities of each image, shape (n, classes)."""
+        """Return the probabilities of each image of a split, shape (n, classes)."""
         batches = EvaluationBatches(split, self.preprocess, len(self.classes), BATCH)
         images = (images for images, _ in display.track(batches, len(batches), what))
         return softmax(np.concatenate(list(self.predictor.logits(images))))

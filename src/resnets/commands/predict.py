@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from resnets.commands._trained import open_trained
-from resnets.data.dataset import Split
+from resnets.commands._trained import BATCH, Trained, open_trained
+from resnets.data.build import read_files
 from resnets.data.decode import SUFFIXES, UnreadableImageError
 from resnets.errors import DataError, UsageError
 from resnets.runs.display import Display
@@ -64,16 +66,24 @@ def predict(
     paths = list(_expand(images))
     with display.waiting("loading the network"):
         trained = open_trained(run, weights)
-    problems = {path: problem for path in paths if (problem := _problem(path, trained.preprocess.channels))}
-    good = [path for path in paths if path not in problems]
-    split = Split(good, np.zeros(len(good), np.int64), tuple(str(path) for path in good))
-    rows = iter(trained.probabilities(split, display, "classifying") if good else ())
-    return [
-        Prediction(str(path), "", 0.0, (), problems[path])
-        if path in problems
-        else _name(str(path), next(rows), trained.classes, top)
-        for path in paths
-    ]
+    read = display.track(read_files(paths, trained.preprocess), len(paths), "classifying")
+    found: list[Prediction] = []
+    while portion := list(islice(read, BATCH)):
+        found += _classify(trained, paths[len(found) : len(found) + len(portion)], portion, top)
+    return found
+
+
+def _classify(
+    trained: Trained, paths: Sequence[Path], images: Sequence[NDArray[np.uint8] | UnreadableImageError], top: int
+) -> Iterator[Prediction]:
+    """Classify one batch of files; those that could not be read get their problem instead."""
+    good = [image for image in images if isinstance(image, np.ndarray)]
+    rows = iter(trained.classify(np.stack(good)) if good else ())
+    for path, image in zip(paths, images, strict=True):
+        if isinstance(image, UnreadableImageError):
+            yield Prediction(str(path), "", 0.0, (), image.reason)
+        else:
+            yield _name(str(path), next(rows), trained.classes, top)
 
 
 def _name(path: str, probabilities: Any, classes: tuple[str, ...], top: int) -> Prediction:
@@ -97,14 +107,3 @@ def _expand(images: Iterable[str | Path]) -> Iterable[Path]:
             yield path
         else:
             raise DataError(f"There is no image file or folder {path}.")
-
-
-def _problem(path: Path, channels: int) -> str:
-    """Return why a file cannot be decoded, or ""."""
-    from resnets.data.decode import decode
-
-    try:
-        decode(path, channels, least_side=1)
-    except UnreadableImageError as error:
-        return error.reason
-    return ""

@@ -6,8 +6,9 @@ what lets any backend or thread do the asking.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,25 @@ class _Reader:
         if self.pixels is not None:
             return self.pixels[index]
         return self.read(index, lambda pixels, _: self.preprocess.fit(pixels))
+
+
+def read_files(paths: Sequence[Path], preprocess: Preprocess) -> Iterator[Pixels | UnreadableImageError]:
+    """Yield what the network sees of each file, or why it cannot be read; in order, decoded on all cores.
+
+    Args:
+        paths: The files.
+        preprocess: What the network sees.
+    """
+
+    def one(path: Path) -> Pixels | UnreadableImageError:
+        try:
+            return preprocess.fit(preprocess.read(path))
+        except UnreadableImageError as error:
+            return error
+
+    with ThreadPoolExecutor(cores(), "resnets-decode") as pool:
+        for start in range(0, len(paths), 256):  # in portions, so that decoded images do not pile up
+            yield from pool.map(one, paths[start : start + 256])
 
 
 class EvaluationBatches:

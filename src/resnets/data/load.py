@@ -46,8 +46,14 @@ def load(argument: str, *, seed: int = 0, spec: DataSpec | None = None) -> DataS
     _check_classes(argument, source)
     splits = _with_splits(source, spec, seed)
     side, channels = _measure(splits["train"])
-    name = argument if argument in DATASETS else Path(argument.removeprefix("tfds:")).resolve().stem
-    return DataSet(name, source.classes, splits, spec.flip, channels, side, source.notes)
+    return DataSet(_name(argument), source.classes, splits, spec.flip, channels, side, source.notes)
+
+
+def _name(argument: str) -> str:
+    if argument in DATASETS:
+        return argument
+    path = Path(argument.removeprefix("tfds:")).expanduser().resolve()
+    return path.name if path.is_dir() else path.stem
 
 
 def _read(argument: str, spec: DataSpec) -> Source:

@@ -182,6 +182,10 @@ def read_npz(path: Path) -> Source:
     most = max(int(split.labels.max()) for split in splits.values())
     if min(int(split.labels.min()) for split in splits.values()) < 0:
         raise DataError(f"{path} has labels below 0; class numbers start at 0.")
+    if most >= (images := len(splits["train"])):
+        raise DataError(
+            f"{path} has label {most} but only {images} training images; class numbers run from 0 without gaps."
+        )
     names_key = next((key for key in ("classes", "class_names") if key in arrays), None)
     classes = tuple(str(name) for name in (arrays[names_key].reshape(-1) if names_key else range(most + 1)))
     if most >= len(classes):
@@ -240,22 +244,31 @@ def read_folder(root: Path) -> Source:
     Raises:
         DataError: There are no images, no classes, or the classes of the splits differ.
     """
-    parts: dict[str, Path] = {}
-    for folder in sorted(_folders(root), key=lambda f: (_SPLIT_ORDER.get(f.name.lower(), 3), f.name)):
-        if own := SPLIT_FOLDERS.get(folder.name.lower()):
-            if own in parts:
-                raise DataError(f"{root} has two folders for {own}: {parts[own].name} and {folder.name}; keep one.")
-            parts[own] = folder
-    if "train" not in parts:
-        parts = {"train": root}
+    parts = _split_folders(root)
+    aside = sorted(f.name for f in _folders(root) if parts and f not in parts.values())
+    notes = [f"folders beside {parts['train'].name} are not read: {', '.join(aside)}"] if aside else []
+    parts = parts or {"train": root}
     classes = _class_names(parts["train"])
-    splits, notes = {}, []
+    splits = {}
     for name, folder in parts.items():
         splits[name], skipped = _read_class_folders(root, folder, classes)
         if skipped:
             example = skipped[0].relative_to(root)
             notes.append(f"{len(skipped)} files under {folder.name} are no JPEG, PNG, BMP, GIF or WebP, e.g. {example}")
     return Source(classes, splits, tuple(notes))
+
+
+def _split_folders(root: Path) -> dict[str, Path]:
+    """Return the folders of train, val and test; none where "train" is a class among others, such as vehicles."""
+    folders = sorted(_folders(root), key=lambda f: (_SPLIT_ORDER.get(f.name.lower(), 3), f.name))
+    parts: dict[str, Path] = {}
+    for folder in folders:
+        if own := SPLIT_FOLDERS.get(folder.name.lower()):
+            if own in parts:
+                raise DataError(f"{root} has two folders for {own}: {parts[own].name} and {folder.name}; keep one.")
+            parts[own] = folder
+    is_class = "train" in parts and not _folders(parts["train"]) and len(parts) < len(folders)
+    return {} if "train" not in parts or is_class else parts
 
 
 def _class_names(folder: Path) -> tuple[str, ...]:

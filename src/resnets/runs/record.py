@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 import sys
 from typing import Any
 
 PACKAGES = ("resnets", "keras", "tensorflow", "tensorflow-cpu", "jax", "numpy", "pillow", "scikit-learn", "matplotlib")
+
+
+VARIABLES = ("KERAS_BACKEND", "TF_ENABLE_ONEDNN_OPTS", "TF_DETERMINISTIC_OPS", "XLA_FLAGS", "OMP_NUM_THREADS")
 
 
 def versions() -> dict[str, str]:
@@ -22,7 +26,7 @@ def versions() -> dict[str, str]:
 
 
 def environment(devices: list[str], cores: int) -> dict[str, Any]:
-    """Return versions, platform, devices and command line.
+    """Return versions, platform, devices, command line and the variables of the environment that change arithmetic.
 
     Args:
         devices: Names of the processor or GPUs that compute.
@@ -30,5 +34,5 @@ def environment(devices: list[str], cores: int) -> dict[str, Any]:
     """
     return {
         "versions": versions(), "platform": platform.platform(), "devices": devices, "cores": cores,
-        "command": sys.argv,
+        "command": sys.argv, "variables": {key: os.environ[key] for key in VARIABLES if key in os.environ},
     }  # fmt: skip
