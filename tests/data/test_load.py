@@ -225,6 +225,8 @@ def test_a_name_is_that_of_the_folder_or_file(tmp_path: Path, monkeypatch: pytes
     monkeypatch.chdir(tmp_path / "my pets")
     assert load_unsplit(".").name == "my pets"
     assert load_unsplit(str(tmp_path / "my pets") + "/").name == "my pets"
+    tree(tmp_path / "pets v2.1", {"a": 1, "b": 1})
+    assert load_unsplit(str(tmp_path / "pets v2.1")).name == "pets v2.1"
     assert load("digits").name == "digits"
 
 
