@@ -79,7 +79,7 @@ class Recorder(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Go on with the running means of an epoch that was broken off."""
         self._epoch, self._epoch_began = epoch, time.monotonic()
-        self._images_before = self._step
+        self._steps_before = self._step
         if self._start is not None and "metrics" in self._start.groups:
             _assign(self.model.metrics_variables, self._start.groups["metrics"])
         self._start = None
@@ -89,6 +89,7 @@ class Recorder(keras.callbacks.Callback):
         """Count the step, show it, stop when told or when the loss is no number."""
         values = {key: float(value) for key, value in (logs or {}).items()}
         self._step += 1
+        self._step_ended = time.monotonic()
         if not math.isfinite(values["loss"]):
             self._display.end_steps()
             raise DivergedError(
@@ -105,7 +106,8 @@ class Recorder(keras.callbacks.Callback):
         """Write the epoch's row, checkpoint, curves and line."""
         self._display.end_steps()
         seconds = time.monotonic() - self._epoch_began + self._seconds_before
-        rate = (self._step - self._images_before) * self._batch / max(1e-9, time.monotonic() - self._epoch_began)
+        in_steps = max(1e-9, self._step_ended - self._epoch_began)  # the validation that follows is left out
+        rate = (self._step - self._steps_before) * self._batch / in_steps
         self._seconds_before = 0.0
         row = {
             "epoch": epoch + 1, "step": self._step, **{key: float(v) for key, v in (logs or {}).items()},
