@@ -38,7 +38,7 @@ def copy(trained: RunDirectory, tmp_path: Path) -> Path:  # noqa: F811
         ("train digits --set warmpu=0.1", 2, "did you mean 'warmup'"),
         ("train digits --set warmup", 2, "field=value"),
         ("train digits --epoch 3", 2, "--epochs"),
-        ("train digits --epochs x", 2, "--epochs"),
+        ("train digits --epochs x", 2, "'epochs' takes a whole number"),
         ("train digits --learning-rate -1", 2, "above 0"),
         ("train digits --batch-size 5000", 2, "larger than the 1295 training images"),
         ("train digits --network vgg13", 2, "at least 32x32"),
@@ -48,6 +48,14 @@ def copy(trained: RunDirectory, tmp_path: Path) -> Path:  # noqa: F811
         ("train", 2, "either DATA or --resume"),
         ("train digits --resume runs/x", 2, "either DATA or --resume"),
         ("train --resume nowhere", 3, "no run directory"),
+        ("train --resume runs/x --epochs 3", 2, "takes no other network, recipe or number"),
+        ("train --resume runs/x --network resnet8", 2, "takes no other network, recipe or number"),
+        ("train digits --epochs 1.5", 2, "takes a whole number, not '1.5'"),
+        ("train digits --seed -1", 2, "between 0 and 4294967295"),
+        ("train digits --output runs/latest", 2, "cannot be called 'latest'"),
+        ("train digits --set source=me", 2, "no recipe field 'source'"),
+        ("train digits --set train_scale=0.3 --network vgg10 --image-size 32", 2, "at least 16x16"),
+        ("networks resnet20 --classes 0", 2, "at least 2 classes"),
         ("evaluate nowhere", 3, "no run directory"),
         ("predict nowhere x.jpg", 3, "no run directory"),
         ("networks nosuch*", 2, "No network matches"),
@@ -66,6 +74,19 @@ def test_a_mistake_gets_one_sentence_and_the_exit_code_of_its_kind(
     assert errors.startswith("resnets: ")
     assert "Traceback" not in errors
     assert out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_variable_of_the_environment_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RESNETS_EPOCH", "3")
+    assert run("train", "digits") == 2
+    assert "did you mean 'RESNETS_EPOCHS'" in capsys.readouterr().err
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    assert run("train", "digits") == 2
+    assert "set it to 'tensorflow' or 'jax'" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

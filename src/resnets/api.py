@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import keras
 
     from resnets.commands.predict import Prediction
+    from resnets.networks.spec import NetworkSpec
 
 
 class Run:
@@ -85,7 +86,7 @@ class Run:
 def train(
     data: str | Path,
     *,
-    network: str = "auto",
+    network: str | NetworkSpec = "auto",
     recipe: str | None = None,
     config: str | Path | None = None,
     image_size: int | None = None,
@@ -98,7 +99,8 @@ def train(
 
     Args:
         data: A folder of class folders, a .csv manifest, an .npz file, or a data set's name.
-        network: A name of the catalogue; "auto" takes resnet20 for small images and resnet18 for photographs.
+        network: A name of the catalogue, or a spec; "auto" takes resnet20 for small images and resnet18 for
+            photographs.
         recipe: A recipe's name; None takes the file's, or "auto".
         config: A YAML, TOML or JSON file with recipe fields.
         image_size: Side of the network's input in pixels; None derives it.

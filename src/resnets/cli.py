@@ -8,6 +8,7 @@ checkpoint saved, 130 interrupted.
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import sys
@@ -44,9 +45,9 @@ def train(
         str, Parameter(help="Name of a network (resnets networks); auto chooses by image size.")
     ] = "auto",
     recipe: Annotated[str | None, Parameter(help="Name of a recipe (resnets recipes); auto by default.")] = None,
-    epochs: Annotated[int | None, Parameter(help="Passes over the training images.")] = None,
-    batch_size: Annotated[int | None, Parameter(help="Images per step.")] = None,
-    learning_rate: Annotated[float | None, Parameter(help="Highest learning rate.")] = None,
+    epochs: Annotated[str | None, Parameter(help="Passes over the training images.")] = None,
+    batch_size: Annotated[str | None, Parameter(help="Images per step.")] = None,
+    learning_rate: Annotated[str | None, Parameter(help="Highest learning rate.")] = None,
     image_size: Annotated[int | None, Parameter(help="Side of the network's input, in pixels.")] = None,
     settings: Annotated[
         list[str] | None,
@@ -74,7 +75,13 @@ def train(
     from resnets.recipes.resolve import parse_settings
 
     given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
-    fields = {**parse_settings(settings or []), **{key: v for key, v in given.items() if v is not None}}
+    own = [f"{field}={value}" for field, value in given.items() if value is not None]
+    fields = parse_settings([*(settings or []), *own])
+    if resume is not None and (fields or recipe or config or image_size or output or network != "auto" or seed):
+        raise UsageError(
+            "train --resume RUN goes on with the run as it was begun and takes no other network, recipe or number; "
+            "begin a new run for that."
+        )
     api = _start(verbose)
     silent = quiet or as_json
     if resume is not None:
@@ -244,6 +251,8 @@ def _print_check(report: dict[str, Any]) -> None:
         print(f"sizes       {small} to {large} pixels; {report['channels']} channels")
     for note in report["notes"]:
         print(f"note        {note}")
+    if report["too_few"]:
+        print(f"too few     {report['too_few']}")
     for entry in report["unreadable"]:
         print(f"unreadable  {entry['image']} (class {entry['class']!r}, {entry['split']}): {entry['problem']}")
     for key, meaning in (
@@ -302,7 +311,8 @@ def _run(arguments: list[str]) -> int:
         return _complain("The memory is not enough; use a smaller --batch-size or --image-size.", 1)
     except OSError as error:
         name = f" ({error.filename})" if error.filename else ""
-        return _complain(f"{error.strerror or error}{name}.", 1)
+        full = "; make room, then go on with: resnets train --resume RUN" if error.errno == errno.ENOSPC else ""
+        return _complain(f"{error.strerror or error}{name}{full}.", 1)
     return 0
 
 

@@ -50,7 +50,7 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> UsageError:
         name: What was given.
         choices: Every valid name.
     """
-    valid = sorted(choices)
-    near = difflib.get_close_matches(name, valid, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(repr(n) for n in near)}?" if near else f"valid: {', '.join(valid)}."
+    valid = {choice.casefold(): choice for choice in sorted(choices)}
+    near = [valid[key] for key in difflib.get_close_matches(name.casefold(), valid, n=3, cutoff=0.5)]
+    hint = f"did you mean {' or '.join(repr(n) for n in near)}?" if near else f"valid: {', '.join(valid.values())}."
     return UsageError(f"There is no {kind} {name!r}; {hint}")

@@ -116,6 +116,21 @@ def test_predict_searches_folders_and_reports_unreadable_files(run: RunDirectory
             assert prediction.p_predicted >= prediction.top[1][1]
 
 
+def test_hidden_files_are_not_predicted(run: RunDirectory, tmp_path: Path) -> None:
+    folder = paint(tmp_path / "new", ("a",), each=1)
+    (folder / "a" / "._图 0.png").write_bytes(b"resource fork")
+    assert len(predict(run.root, [folder], quiet=True)) == 1
+
+
+def test_classes_without_images_are_left_out_of_the_mean(run: RunDirectory, tmp_path: Path) -> None:
+    other = paint(tmp_path / "other", CLASSES, each=5, seed=9)
+    shutil.rmtree(other / CLASSES[0])
+    result = evaluate(run.root, str(other), quiet=True)
+    f1 = [row["f1"] for row in result["per_class"] if row["images"]]
+    assert len(f1) == 2
+    assert result["macro_f1"] == pytest.approx(np.mean(f1))
+
+
 def test_predict_refuses_what_is_not_there(run: RunDirectory, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="holds no JPEG"):

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +20,7 @@ from PIL import Image
 
 from resnets.commands.train import resume, train
 from resnets.errors import DataError, DivergedError, StoppedError, UsageError
+from resnets.networks.catalog import network
 from resnets.runs.callbacks import TIME_COLUMNS, Recorder
 from resnets.runs.directory import RunDirectory, open_run, read_csv, read_json
 
@@ -137,6 +142,77 @@ def test_a_diverging_loss_stops_with_advice_and_keeps_the_last_good_checkpoint(p
     kept = open_run(tmp_path / "run")
     assert not kept.finished
     assert read_json(kept.record)["recipe"]["learning_rate"] == 1e30
+
+
+def test_divergence_in_the_last_step_is_not_missed(pictures: Path, tmp_path: Path) -> None:
+    """The loss of a step is that of the weights before it: only the validation sees what the last step did."""
+    with pytest.raises(DivergedError, match="validation loss became"):
+        run_training(pictures, tmp_path / "run", learning_rate=1e30, epochs=1, batch_size=48)
+    assert not open_run(tmp_path / "run").finished
+
+
+def test_a_damaged_run_is_told_and_not_resumed(pictures: Path, tmp_path: Path, trained: RunDirectory) -> None:
+    shutil.copytree(trained.root, tmp_path / "run")
+    run = RunDirectory(tmp_path / "run")
+    run.result.unlink()
+    good = run.read_record()
+    for change, says in (
+        ({"seed": None}, "'seed' is None"),
+        ({"network": good["network"] | {"depths": "many"}}, "is damaged: depths takes numbers"),
+        ({"network": good["network"] | {"depths": [2, 1, 1]}}, "does not fit the run's network"),
+        ({"preprocess": good["preprocess"] | {"height": "x"}}, "height takes a whole number"),
+        ({"preprocess": good["preprocess"] | {"mean": [0.1]}}, "a mean and a deviation"),
+        ({"recipe": good["recipe"] | {"epochs": 1}}, "beyond the 6 steps"),
+        ({"recipe": good["recipe"] | {"epoch": 1}}, "did you mean 'epochs'"),
+        ({"format": "1"}, "has format '1'"),
+    ):
+        run.record.write_text(json.dumps(good | change), encoding="utf-8")
+        with pytest.raises(DataError, match=re.escape(says)):
+            resume(run.root, quiet=True)
+    run.record.write_text(json.dumps(good), encoding="utf-8")
+    run.metrics.write_text("rubbish\n1\n")
+    run.weights.unlink()
+    (run.figures / "curves.png").unlink()
+    (run.figures / "curves.csv").unlink()
+    run.figures.rmdir()
+    with pytest.raises(DataError, match=r"metrics\.csv is damaged"):
+        resume(run.root, quiet=True)
+
+
+def test_lost_weights_are_made_anew_from_the_last_checkpoint(trained: RunDirectory, tmp_path: Path) -> None:
+    shutil.copytree(trained.root, tmp_path / "run")
+    run = RunDirectory(tmp_path / "run")
+    run.weights.unlink()
+    shutil.rmtree(run.figures)
+    resume(run.root, quiet=True)
+    assert run.weights.read_bytes()[:4] == trained.weights.read_bytes()[:4]
+    assert read_json(run.result)["validation"] == read_json(trained.result)["validation"]
+    assert (run.figures / "curves.png").is_file()
+
+
+def test_a_full_disk_is_told_and_the_training_goes_on_afterwards(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
+        with pytest.raises(OSError, match="No space left"):
+            run_training(pictures, tmp_path / "run")
+    assert not list((tmp_path / "run").glob(".*"))
+    assert resume(tmp_path / "run", quiet=True).finished
+
+
+def test_equal_images_in_two_splits_are_warned_of(tmp_path: Path) -> None:
+    paint(tmp_path / "data" / "train", ("a", "b"), each=10)
+    shutil.copytree(tmp_path / "data" / "train", tmp_path / "data" / "test")
+    run = run_training(tmp_path / "data", tmp_path / "run", epochs=1, batch_size=4)
+    assert "20 groups of equal images lie in more than one split" in run.log.read_text(encoding="utf-8")
+
+
+def test_a_spec_that_nobody_named_is_trained(pictures: Path, tmp_path: Path) -> None:
+    spec = replace(network("resnet8"), widths=(4, 8, 16), stem_width=4)
+    run = train(str(pictures), network=spec, settings=SETTINGS, output=tmp_path / "run", quiet=True)
+    assert run.read_record()["network_name"] == "custom"
+    assert run.read_record()["network"]["widths"] == [4, 8, 16]
 
 
 def test_an_unreadable_image_is_named_with_its_class_before_anything_is_written(pictures: Path, tmp_path: Path) -> None:

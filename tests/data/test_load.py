@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from resnets.data.catalog import DATASETS
 from resnets.data.dataset import DataSet, Split
-from resnets.data.load import load, load_for_labels, load_unsplit, sizes, stratified
+from resnets.data.load import load, load_for_labels, load_unsplit, locate, sizes, stratified
 from resnets.data.spec import DataSpec
 from resnets.errors import DataError, UsageError
 from tests.data.helpers import array_split, data_set, noise, png, put, tree
@@ -180,7 +181,9 @@ def test_fewer_than_three_images_of_a_class_are_too_few(images: int, fits: bool,
             "train": 1, "test": 1, "val": 1
         }  # fmt: skip
     else:
-        with pytest.raises(DataError, match=r"class number 1 has a single image .* fewer than three"):
+        with pytest.raises(
+            DataError, match=rf"The class 'b' has {images} training images: too few .* it needs at least 3"
+        ):
             load(argument)
 
 
@@ -317,7 +320,7 @@ def test_the_summary_counts_every_class_in_every_split(tmp_path: Path) -> None:
 
 def test_labels_follow_the_order_of_the_run(tmp_path: Path) -> None:
     root = tree(tmp_path, {"cat": 2, "dog": 1})
-    name, split = load_for_labels(str(root), ("dog", "owl", "cat"))
+    name, split = load_for_labels(str(root), ("dog", "owl", "cat"), channels=3)
     assert name == "all"
     assert dict(zip(split.ids, split.labels.tolist(), strict=True)) == {"cat/0.png": 2, "cat/1.png": 2, "dog/0.png": 0}
     assert split.labels.dtype == np.int64
@@ -325,13 +328,13 @@ def test_labels_follow_the_order_of_the_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("split", [None, "all"])
 def test_one_class_alone_may_be_judged(split: str | None, tmp_path: Path) -> None:
-    assert len(load_for_labels(str(tree(tmp_path, {"cat": 3})), ("cat", "dog"), split)[1]) == 3
+    assert len(load_for_labels(str(tree(tmp_path, {"cat": 3})), ("cat", "dog"), split, channels=3)[1]) == 3
 
 
 def test_a_class_that_the_run_does_not_know_is_refused(tmp_path: Path) -> None:
     root = tree(tmp_path, {"cat": 1, "cow": 1})
     with pytest.raises(DataError, match="has the class 'cow', which the run was not trained on; it knows: cat, dog"):
-        load_for_labels(str(root), ("cat", "dog"))
+        load_for_labels(str(root), ("cat", "dog"), channels=3)
 
 
 @pytest.mark.parametrize(
@@ -351,7 +354,7 @@ def test_the_split_is_test_or_else_val_or_else_all(
 ) -> None:
     many = {"train": 5, "val": 2, "test": 3}
     root = tree(tmp_path, {f"{part}/{name}": many[part] for part in parts.split() for name in "ab"})
-    name, split = load_for_labels(str(root), ("b", "a"), asked)
+    name, split = load_for_labels(str(root), ("b", "a"), asked, channels=3)
     assert (name, len(split)) == (given, 2 * images)
     assert len(set(split.ids)) == len(split.images) == 2 * images
     for i, path, label in zip(split.ids, split.images, split.labels, strict=True):
@@ -363,7 +366,7 @@ def test_the_split_is_test_or_else_val_or_else_all(
 def test_all_joins_arrays_too(tmp_path: Path) -> None:
     images, labels = noise(20, 4, 4, 3), np.arange(20) % 2
     np.savez(tmp_path / "a.npz", x_train=images[:12], y_train=labels[:12], x_test=images[12:], y_test=labels[12:])
-    name, split = load_for_labels(str(tmp_path / "a.npz"), ("1", "0"), "all")
+    name, split = load_for_labels(str(tmp_path / "a.npz"), ("1", "0"), "all", channels=3)
     assert name == "all"
     np.testing.assert_array_equal(split.images, images)
     np.testing.assert_array_equal(split.labels, 1 - labels)
@@ -371,10 +374,45 @@ def test_all_joins_arrays_too(tmp_path: Path) -> None:
     assert split.ids[11:13] == ("train/11", "test/0")
 
 
+def test_grey_and_colour_arrays_are_turned_into_one_another(tmp_path: Path) -> None:
+    colour, labels = noise(6, 4, 5, 3), np.arange(6) % 2
+    np.savez(tmp_path / "rgb.npz", images=colour, labels=labels)
+    np.savez(tmp_path / "grey.npz", images=colour[..., :1], labels=labels)
+    np.savez(tmp_path / "four.npz", images=noise(6, 4, 5, 4), labels=labels)
+    _, grey = load_for_labels(str(tmp_path / "rgb.npz"), ("0", "1"), channels=1)
+    assert np.abs(grey.images[..., 0] - colour @ (0.299, 0.587, 0.114)).max() <= 1  # ITU-R 601
+    _, rgb = load_for_labels(str(tmp_path / "grey.npz"), ("0", "1"), channels=3)
+    np.testing.assert_array_equal(rgb.images, np.stack([colour[..., 0]] * 3, axis=-1))
+    with pytest.raises(DataError, match="4 channels, but the run was trained on 3"):
+        load_for_labels(str(tmp_path / "four.npz"), ("0", "1"), channels=3)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="file names are text there")
+def test_file_names_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    tree(tmp_path, {"a": 3, "b": 3})
+    os.rename(os.fsencode(tmp_path / "a" / "0.png"), os.fsencode(tmp_path / "a") + b"/\xc3\xa8\xff.png")
+    for read in (lambda: load(str(tmp_path)), lambda: load_for_labels(str(tmp_path), ("a", "b"), channels=3)):
+        with pytest.raises(DataError, match=r"not UTF-8: .*xff.*convmv"):
+            read()
+
+
+def test_a_folder_called_like_a_data_set_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is recorded must lead to the same images with the same split, also from elsewhere."""
+    tree(tmp_path / "digits", {"a": 10, "b": 10})
+    (tmp_path / "mnist").write_text("a file of that name is not taken for the data set")
+    monkeypatch.chdir(tmp_path)
+    recorded, mnist = locate("digits"), locate("mnist")
+    first = load("digits")
+    monkeypatch.chdir("/")
+    assert recorded == str(tmp_path / "digits")
+    assert load(recorded).fingerprint() == first.fingerprint()
+    assert mnist == "mnist"
+
+
 def test_a_split_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) -> None:
     root = tree(tmp_path, {"train/a": 1, "train/b": 1, "val/a": 1, "val/b": 1})
     with pytest.raises(UsageError, match=r"has no split 'test'; there are (train, val|val, train) and all"):
-        load_for_labels(str(root), ("a", "b"), "test")
+        load_for_labels(str(root), ("a", "b"), "test", channels=3)
 
 
 def test_nothing_is_set_apart_for_labels() -> None:

@@ -78,7 +78,7 @@ def test_train_among_other_vehicles_is_a_class(tmp_path: Path) -> None:
     source = read_folder(tmp_path)
     assert source.classes == ("bus", "plane", "train")
     assert list(source.splits) == ["train"]
-    assert source.notes == ()
+    assert source.notes[0].startswith("train taken for classes")
 
 
 def test_folders_below_a_class_belong_to_it(tmp_path: Path) -> None:

@@ -69,6 +69,21 @@ def test_chinese_names_are_numbered_where_no_font_has_them(monkeypatch: pytest.M
 @pytest.mark.parametrize("channels", [1, 3, 5])
 def test_mistakes_are_drawn_for_any_number_and_channels(count: int, channels: int, tmp_path: Path) -> None:
     images = [np.zeros((8, 8, channels), np.uint8)] * count
-    figure = draw_mistakes(images, ["a"] * count, ["b"] * count, [0.9] * count, "title")
-    assert sum("is a" in text for text in texts(figure)) == count
+    figure = draw_mistakes(images, [0] * count, [1] * count, [0.9] * count, ("a", "b"), "title")
+    assert sum("is a\ntaken for b" in text for text in texts(figure)) == count
     assert size_of(style.save(figure, tmp_path / "m.png"))[1] > 50
+
+
+def test_mistakes_number_the_classes_where_no_font_has_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(style, "cjk_font", lambda: None)
+    images = [np.zeros((8, 8, 3), np.uint8)] * 2
+    shown = texts(draw_mistakes(images, [1, 2], [0, 0], [0.9, 0.8], CHINESE, "title"))
+    assert "is #1\ntaken for #0\n90 % sure" in shown
+    assert "is red fox\ntaken for #0\n80 % sure" in shown
+
+
+def test_a_dollar_sign_in_a_name_is_a_dollar_sign(tmp_path: Path) -> None:
+    names = ("a$^$", "$x_{", "b")
+    figure = draw_confusion(np.eye(3, dtype=np.int64), names, "x$^$y")
+    assert size_of(style.save(figure, tmp_path / "new" / "confusion.png"))[0] > 100
+    assert size_of(style.save(draw_curves([], "$^$"), tmp_path / "curves.png"))[0] > 100

@@ -154,8 +154,11 @@ def test_every_field_can_be_set_by_the_environment() -> None:
 
 
 def test_the_environment_is_asked_by_exact_names_only() -> None:
-    others = {"RESNETS_DATA": "/x", "RESNETS_epochs": "3", "EPOCHS": "3", "RESNETS_SOURCE": "x", "RESNETS_DERIVED": "1"}
+    others = {"RESNETS_DATA": "/x", "RESNETS_RUNS": "/y", "EPOCHS": "3"}
     assert resolve("onecycle", environment=others) == resolve("onecycle")
+    for wrong in ("RESNETS_EPOCH", "RESNETS_epochs", "RESNETS_SOURCE", "RESNETS_DERIVED"):
+        with pytest.raises(UsageError, match=f"no environment variable '{wrong}'; did you mean"):
+            resolve("onecycle", environment={wrong: "1"})
     with pytest.raises(UsageError, match="'epochs' takes a whole number"):
         resolve("onecycle", environment={"RESNETS_EPOCHS": "many"})
 

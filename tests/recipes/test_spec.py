@@ -167,7 +167,6 @@ def test_adamw_goes_with_decoupled_decay_or_none() -> None:
         ("milestones", "0.5,0.75,", (0.5, 0.75)),
         ("milestones", "", ()),
         ("milestones", [0.5, "0.75"], (0.5, 0.75)),
-        ("source", "a book", "a book"),
     ],
 )
 def test_other_ways_to_write_a_value(field: str, value: Any, result: Any) -> None:

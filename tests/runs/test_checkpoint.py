@@ -87,13 +87,23 @@ def test_a_failed_write_leaves_the_old_checkpoint_and_no_rubbish(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(checkpoint, "save_file", full)
+        patched.setattr(checkpoint, "write_bytes", full)
         with pytest.raises(OSError, match="No space"):
             checkpoint.save(tmp_path, make(2), keep=set())
     assert [path.name for path in tmp_path.iterdir()] == ["step-000000001"]
     found = checkpoint.load_newest(tmp_path)
     assert found is not None
     assert found.step == 1
+
+
+def test_what_others_left_there_does_not_matter(tmp_path: Path) -> None:
+    (tmp_path / "step-old").mkdir()
+    (tmp_path / "notes.txt").write_text("mine")
+    checkpoint.save(tmp_path, make(1), keep=set())
+    found = checkpoint.load_newest(tmp_path)
+    assert found is not None
+    assert found.step == 1
+    assert {path.name for path in tmp_path.iterdir()} == {"step-old", "notes.txt", "step-000000001"}
 
 
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL is of POSIX systems")

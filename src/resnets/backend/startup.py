@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from resnets.errors import MissingPackageError
+from resnets.errors import MissingPackageError, UsageError
 
 
 def prefer_onednn() -> None:
@@ -31,6 +31,7 @@ def start(verbose: bool = False) -> None:
 
     Raises:
         MissingPackageError: Neither framework is installed.
+        UsageError: KERAS_BACKEND names another framework.
     """
     chosen = os.environ.get("KERAS_BACKEND") or next(
         (name for name in ("tensorflow", "jax") if importlib.util.find_spec(name)), None
@@ -38,6 +39,13 @@ def start(verbose: bool = False) -> None:
     if chosen is None:
         raise MissingPackageError(
             "Neither TensorFlow nor JAX is installed; pip install 'resnets[cpu]' (or 'resnets[gpu]', 'resnets[jax]')."
+        )
+    if chosen not in ("tensorflow", "jax"):
+        raise UsageError(f"KERAS_BACKEND is {chosen!r}; set it to 'tensorflow' or 'jax', or leave it unset.")
+    if not importlib.util.find_spec(chosen):
+        extra = "cpu" if chosen == "tensorflow" else "jax"
+        raise MissingPackageError(
+            f"KERAS_BACKEND is {chosen!r}, which is not installed; pip install 'resnets[{extra}]'."
         )
     os.environ["KERAS_BACKEND"] = chosen
     prefer_onednn()
@@ -60,7 +68,7 @@ def _silent_stderr() -> Iterator[None]:
         os.dup2(hidden.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             os.dup2(before, 2)
             hidden.seek(0)
             os.write(2, hidden.read())

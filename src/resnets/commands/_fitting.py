@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -15,7 +16,7 @@ from resnets.data.build import EvaluationBatches, TrainingBatches
 from resnets.data.dataset import DataSet
 from resnets.data.preprocess import Preprocess
 from resnets.engines.predictor import KerasPredictor
-from resnets.errors import ResnetsError
+from resnets.errors import DataError, DivergedError, ResnetsError
 from resnets.figures.curves import draw_curves
 from resnets.figures.style import save
 from resnets.measures.accuracy import score, softmax
@@ -28,7 +29,7 @@ from resnets.recipes.schedules import rates
 from resnets.recipes.spec import Recipe
 from resnets.runs import checkpoint
 from resnets.runs.callbacks import Recorder, restore
-from resnets.runs.directory import RunDirectory, read_csv, write_json
+from resnets.runs.directory import RunDirectory, read_csv, require_space, write_bytes, write_json
 from resnets.runs.display import Display, clock
 
 _AUGMENTATION = ("crop", "pad", "pad_mode", "crop_area", "flip", "erasing", "mixup", "cutmix")
@@ -82,7 +83,9 @@ def fit(run: RunDirectory, plan: Plan, display: Display) -> RunDirectory:
                 model.test_on_batch(*validation.batch(0))
         step = start.step if start else 0
         epoch, done = divmod(step, per_epoch)
-        if epoch == recipe.epochs:
+        if step > steps:
+            raise DataError(f"The checkpoint at step {step} lies beyond the {steps} steps that run.json asks for.")
+        if step == steps:
             break
         until = epoch + 1 if done else recipe.epochs  # an epoch that was broken off is ended first
         recorder = Recorder(
@@ -132,6 +135,17 @@ def _compile(model: keras.Model, recipe: Recipe, steps: int, classes: int) -> No
     optimizer.build(model.trainable_variables)
 
 
+def _save_weights(model: keras.Model, path: Path) -> None:
+    """Write the weights whole or not at all. HDF5 crashes the process on a full disk, so the space is asked for."""
+    require_space(path.parent, 2**20 + sum(variable.nbytes for variable in map(np.asarray, model.variables)))
+    temporary = path.with_name(".final.weights.h5")
+    try:
+        model.save_weights(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 class _Redraw:
     """Draws the curves anew, at most every half minute."""
 
@@ -142,7 +156,7 @@ class _Redraw:
         if now or time.monotonic() - self._last > 30:
             rows = read_csv(self._run.metrics)
             save(draw_curves(rows, self._title), self._run.figures / "curves.png")
-            (self._run.figures / "curves.csv").write_bytes(self._run.metrics.read_bytes())
+            write_bytes(self._run.figures / "curves.csv", self._run.metrics.read_bytes())
             self._last = time.monotonic()
 
 
@@ -158,13 +172,13 @@ def _finish(
     if plan.recipe.ema:
         model.optimizer.finalize_variable_values(model.trainable_variables)
         reestimate_norms(model, (batches.batch(step)[0] for step in range(min(100, batches.steps_per_epoch))))
-    temporary = run.root / ".final.weights.h5"
-    model.save_weights(temporary)
-    temporary.replace(run.weights)
+    _save_weights(model, run.weights)
     exact = build(plan.spec, len(plan.data.classes), plan.preprocess.image_shape, dtype="float32")
     exact.set_weights(model.get_weights())
     images = (images for images, _ in display.track(validation, len(validation), "validation"))
     logits = np.concatenate(list(KerasPredictor(exact).logits(images)))
+    if not np.isfinite(logits).all():
+        raise DivergedError("The final weights give no numbers; train again with a lower --learning-rate.")
     final = score(softmax(logits), plan.data.splits["val"].labels)
     _Redraw(run, _title(plan))(now=True)
     rows = read_csv(run.metrics)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +18,13 @@ from resnets.errors import DataError, UsageError, unknown
 from resnets.measures.accuracy import softmax
 from resnets.networks.build import build
 from resnets.networks.spec import NetworkSpec
+from resnets.recipes.spec import Recipe
 from resnets.runs import checkpoint
 from resnets.runs.directory import RunDirectory, open_run
 from resnets.runs.display import Display
 
 BATCH = 64
+Part = TypeVar("Part", NetworkSpec, Preprocess, Recipe)
 
 
 @dataclass(frozen=True)
@@ -70,10 +72,22 @@ def open_trained(path: str | Path, weights: str = "final") -> Trained:
         raise unknown("kind of weights", weights, ("final", "best"))
     run = open_run(path)
     record, classes = run.read_record(), run.read_labels()
-    preprocess = Preprocess.from_dict(record["preprocess"])
-    model = build(NetworkSpec.from_dict(record["network"]), len(classes), preprocess.image_shape, dtype="float32")
+    preprocess, spec = read_part(run, Preprocess, "preprocess"), read_part(run, NetworkSpec, "network")
+    model = build(spec, len(classes), preprocess.image_shape, dtype="float32")
     predictor = load_weights(model, run.weights) if weights == "final" else _best(run, model)
     return Trained(run, record, classes, preprocess, predictor)
+
+
+def read_part(run: RunDirectory, kind: type[Part], key: str) -> Part:
+    """Return a record that stands in run.json under a key.
+
+    Raises:
+        DataError: It is not as it was written.
+    """
+    try:
+        return kind.from_dict(run.read_record()[key])
+    except UsageError as error:
+        raise DataError(f"{run.record} is damaged: {error}") from None
 
 
 def _best(run: RunDirectory, model: Any) -> KerasPredictor:
@@ -93,10 +107,11 @@ def open_data(record: dict[str, Any]) -> DataSet:
     Raises:
         DataError: The data are gone, or are no longer what the run was trained on.
     """
-    data = load(record["data"]["argument"], seed=record["seed"])
-    if data.fingerprint() != record["data"]["fingerprint"]:
+    argument = str(record["data"].get("argument"))
+    data = load(argument, seed=record["seed"])
+    if data.fingerprint() != record["data"].get("fingerprint"):
         raise DataError(
-            f"The data at {record['data']['argument']} have changed since the training, so its splits cannot be "
+            f"The data at {argument} have changed since the training, so its splits cannot be "
             "told again; give a folder of images to evaluate on, or restore the data."
         )
     return data

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from resnets.data.load import load_unsplit
+from resnets.data.load import check_enough, load_unsplit
 from resnets.data.scan import Findings, ImageFacts, add_up, scan
 from resnets.runs.display import Display
 
@@ -25,6 +25,7 @@ def data(argument: str, *, quiet: bool = False) -> dict[str, Any]:
     display = Display(quiet=quiet)
     dataset = load_unsplit(argument)
     total = sum(len(split) for split in dataset.splits.values())
+    few = check_enough(argument, dataset)
     findings = add_up(display.track(scan(dataset.splits), total, "checking images"))
     return {
         **dataset.summary(),
@@ -35,7 +36,8 @@ def data(argument: str, *, quiet: bool = False) -> dict[str, Any]:
             for f in findings.unreadable
         ],
         **_groups(findings, dataset.classes),
-        "usable": findings.usable,
+        "too_few": few,
+        "usable": findings.usable and not few,
     }
 
 

@@ -12,8 +12,7 @@ from resnets.data.sources import local_folders
 from resnets.figures.style import cjk_font
 from resnets.runs.record import versions
 
-_EXTRAS = {"onnx": "onnxruntime", "openvino": "openvino", "litert": "ai_edge_litert", "serve": "fastapi",
-           "tfds": "tensorflow_datasets", "tensorboard": "tensorboard"}  # fmt: skip
+_EXTRAS = {"jax": "jax", "tfds": "tensorflow_datasets"}
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def evaluate(
         if data is None:
             name, part = pick_split(open_data(trained.record), split)
         else:
-            name, part = load_for_labels(data, trained.classes, split)
+            name, part = load_for_labels(data, trained.classes, split, channels=trained.preprocess.channels)
     probabilities = trained.probabilities(part, display, f"evaluating {name}")
     accuracy = score(probabilities, part.labels)
     result = {
@@ -62,6 +62,7 @@ def _write(
     trained: Trained, result: dict[str, Any], accuracy: Accuracy, part: Split, probabilities: NDArray[np.float64]
 ) -> None:
     run, classes = trained.run, trained.classes
+    run.evaluation.unlink(missing_ok=True)  # written last: what lies beside it belongs to it
     called = probabilities.argmax(axis=1)
     rows = (
         (i, classes[t], classes[c], f"{p[t]:.6f}", f"{p[c]:.6f}")
@@ -85,14 +86,16 @@ def _write_mistakes(
     """Show and list the mistakes the network was surest of."""
     wrong = np.flatnonzero(called != part.labels)
     surest = wrong[np.argsort(-probabilities[wrong, called[wrong]], kind="stable")][:_MISTAKES]
-    true = [trained.classes[part.labels[i]] for i in surest]
-    taken = [trained.classes[called[i]] for i in surest]
+    classes, true, taken = trained.classes, part.labels[surest], called[surest]
     certainty = [float(probabilities[i, called[i]]) for i in surest]
-    rows = zip([part.ids[i] for i in surest], true, taken, certainty, strict=True)
-    write_csv(trained.run.figures / "mistakes.csv", ("path", "true", "predicted", "p_predicted"), list(rows))
+    rows = ((part.ids[i], classes[t], classes[c], p) for i, t, c, p in zip(surest, true, taken, certainty, strict=True))
+    write_csv(trained.run.figures / "mistakes.csv", ("path", "true", "predicted", "p_predicted"), rows)
     images = [trained.preprocess.fit(trained.preprocess.read(part.images[i])) for i in surest]
     heading = f"the {len(surest)} surest of {len(wrong)} mistakes in {len(part):,} images"
-    save(draw_mistakes(images, true, taken, certainty, heading), trained.run.figures / "mistakes.png")
+    save(
+        draw_mistakes(images, true.tolist(), taken.tolist(), certainty, classes, heading),
+        trained.run.figures / "mistakes.png",
+    )
 
 
 def _report(display: Display, run: RunDirectory, result: dict[str, Any]) -> None:
@@ -101,7 +104,7 @@ def _report(display: Display, run: RunDirectory, result: dict[str, Any]) -> None
         f"{result['split']:8} accuracy {100 * result['top1']:.2f} % ± {100 * result['standard_error']:.2f} (standard "
         f"error) on {result['images']:,} images{top5}, loss {result['loss']:.4f}"
     )
-    weakest = sorted(result["per_class"], key=lambda row: float(row["f1"]))[:3]
+    weakest = sorted((row for row in result["per_class"] if row["images"]), key=lambda row: float(row["f1"]))[:3]
     worst = ", ".join(f"{row['class']} {100 * row['f1']:.1f} %" for row in weakest)
     display.result(f"         lowest F1: {worst}")
     display.result(f"pictures {run.figures}  ({', '.join(sorted(path.name for path in run.figures.glob('*.png')))})")

@@ -29,7 +29,8 @@ def networks(
     rows = []
     for name in Display(quiet=quiet).track(names, len(names), "building networks"):
         spec = NETWORKS[name]
-        side, outputs = image_size or usual_side(spec), classes or (1000 if usual_side(spec) == 224 else 10)
+        side = usual_side(spec) if image_size is None else image_size
+        outputs = (1000 if usual_side(spec) == 224 else 10) if classes is None else classes
         cost = model_cost(build(spec, outputs, (side, side, 3)))
         rows.append({
             "name": name, "layers": spec.layers, "residual": spec.is_residual, "classes": outputs, "image_size": side,

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from resnets.commands._trained import BATCH, Trained, open_trained
 from resnets.data.build import read_files
-from resnets.data.decode import SUFFIXES, UnreadableImageError
+from resnets.data.decode import UnreadableImageError
+from resnets.data.sources import image_files
 from resnets.errors import DataError, UsageError
 from resnets.runs.display import Display
 
@@ -99,7 +100,7 @@ def _expand(images: Iterable[str | Path]) -> Iterable[Path]:
         raise UsageError("Name at least one image file or folder to classify.")
     for path in named:
         if path.is_dir():
-            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+            found, _ = image_files(path)
             if not found:
                 raise DataError(f"The folder {path} holds no JPEG, PNG, BMP, GIF or WebP images.")
             yield from found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,14 @@ from typing import Any
 from resnets import backend
 from resnets.backend.processor import cores, cpu_name
 from resnets.commands._fitting import Plan, fit
-from resnets.commands._trained import open_data
+from resnets.commands._trained import open_data, read_part
 from resnets.data.dataset import DataSet
-from resnets.data.load import load, sizes
+from resnets.data.load import load, locate, sizes
 from resnets.data.preprocess import Preprocess, derive
-from resnets.data.scan import scan
+from resnets.data.scan import add_up, scan
 from resnets.errors import DataError, UsageError
 from resnets.networks.build import check_image_shape
+from resnets.networks.catalog import NETWORKS
 from resnets.networks.catalog import network as named_network
 from resnets.networks.spec import NetworkSpec
 from resnets.recipes.build import choose_precision
@@ -33,7 +35,7 @@ _MOST_CHECKED_BYTES = 2 << 30
 def train(
     data: str,
     *,
-    network: str = "auto",
+    network: str | NetworkSpec = "auto",
     recipe: str | None = None,
     config: Path | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -46,7 +48,8 @@ def train(
 
     Args:
         data: A folder of class folders, a .csv manifest, an .npz file, or a data set's name.
-        network: A name of the catalogue; "auto" takes resnet20 for small images and resnet18 for photographs.
+        network: A name of the catalogue, or a spec; "auto" takes resnet20 for small images and resnet18 for
+            photographs.
         recipe: A recipe's name; None takes the file's, or "auto".
         config: A file with recipe fields.
         settings: Recipe fields that override all else.
@@ -64,26 +67,34 @@ def train(
         DivergedError: The loss became infinite or no number.
         StoppedError: A signal came; a checkpoint was saved.
     """
-    display = Display(quiet=quiet)
+    if not 0 <= seed < 2**32:
+        raise UsageError(f"The seed must lie between 0 and {2**32 - 1}, not {seed}.")
+    display, data = Display(quiet=quiet), locate(data)
     with display.waiting("reading the data"):
         dataset = load(data, seed=seed)
         preprocess, size_reason = derive(dataset, image_size)
-    name = _choose_network(preprocess) if network == "auto" else network
-    spec = named_network(name)
-    check_image_shape(spec, len(dataset.classes), preprocess.image_shape)
+    name, spec = _choose_network(network, preprocess)
     resolved = resolve(
         recipe, file=config, environment=os.environ, arguments=settings,
         derive=lambda fixed: derive_recipe(len(dataset.splits["train"]), preprocess.image_shape,
                                            len(dataset.classes), dataset.flip, fixed),
     )  # fmt: skip
+    for shape in (preprocess.image_shape, preprocess.scaled(resolved.recipe.train_scale).image_shape):
+        check_image_shape(spec, len(dataset.classes), shape)
     policy, policy_reason = choose_precision(resolved.recipe.precision)
     plan = Plan(name, spec, dataset, preprocess, resolved.recipe, policy, seed)
     plan.batches()  # refuses a batch that is too large before anything is written
-    _check_files(dataset, display)
+    remark = _check_files(dataset, display)
     run = create(output, f"{dataset.name}-{name}")
-    _write_record(run, plan, resolved, data)
+    try:
+        _write_record(run, plan, resolved, data)
+    except BaseException:
+        shutil.rmtree(run.root, ignore_errors=True)
+        raise
     display.log = run.log
     _introduce(display, run, plan, resolved, {"image size": size_reason, "precision": policy_reason})
+    if remark:
+        display.say(f"warning  {remark}")
     return fit(run, plan, display)
 
 
@@ -100,42 +111,54 @@ def resume(path: str | Path, quiet: bool = False) -> RunDirectory:
     record = run.read_record()
     display = Display(run.log, quiet)
     plan = Plan(
-        record["network_name"], NetworkSpec.from_dict(record["network"]), open_data(record),
-        Preprocess.from_dict(record["preprocess"]), Recipe.from_dict(record["recipe"]), record["precision"],
+        record["network_name"], read_part(run, NetworkSpec, "network"), open_data(record),
+        read_part(run, Preprocess, "preprocess"), read_part(run, Recipe, "recipe"), record["precision"],
         record["seed"],
     )  # fmt: skip
     display.say(f"resume   {run.root}")
     return fit(run, plan, display)
 
 
-def _choose_network(preprocess: Preprocess) -> str:
-    return "resnet20" if min(preprocess.height, preprocess.width) <= 64 else "resnet18"
+def _choose_network(network: str | NetworkSpec, preprocess: Preprocess) -> tuple[str, NetworkSpec]:
+    """Return the name and the spec."""
+    if isinstance(network, NetworkSpec):
+        return next((name for name, row in NETWORKS.items() if row == network), "custom"), network
+    if network == "auto":
+        network = "resnet20" if min(preprocess.height, preprocess.width) <= 64 else "resnet18"
+    return network, named_network(network)
 
 
-def _check_files(data: DataSet, display: Display) -> None:
-    """Decode every image once before hours are spent; folders above 2 GiB are left to ``resnets data check``."""
+def _check_files(data: DataSet, display: Display) -> str:
+    """Decode every image once before hours are spent; folders above 2 GiB are left to ``resnets data check``.
+
+    Returns:
+        What makes the results doubtful, or "".
+    """
     files = {name: split for name, split in data.splits.items() if not split.in_memory}
     paths = [path for split in files.values() for path in split.images if isinstance(path, Path)]
     if sum(path.stat().st_size for path in paths) > _MOST_CHECKED_BYTES:
-        display.say("The images were not all checked beforehand; 'resnets data check' does that.")
-        return
-    bad = [fact for fact in display.track(scan(files), len(paths), "checking images") if fact.problem]
-    if bad:
+        return "the images, over 2 GiB, were not all checked beforehand; 'resnets data check' does that"
+    findings = add_up(display.track(scan(files), len(paths), "checking images"))
+    if bad := findings.unreadable:
         shown = "; ".join(f"{f.name} (class {data.classes[f.label]!r}, {f.split}): {f.problem}" for f in bad[:5])
         more = f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
         raise DataError(f"{len(bad)} images cannot be read: {shown}{more}. Replace or remove them.")
+    if doubtful := len({*findings.leaks, *findings.conflicts}):
+        return (
+            f"{doubtful} groups of equal images lie in more than one split or class, so the results are doubtful; "
+            "'resnets data check' lists them"
+        )
+    return ""
 
 
 def _write_record(run: RunDirectory, plan: Plan, resolved: Resolved, argument: str) -> None:
     data = plan.data
-    local = Path(argument).expanduser()
     devices = backend.current().accelerators() or [cpu_name()]
     summary = data.summary()
     write_json(run.record, {
         "format": FORMAT,
         "network_name": plan.network_name, "network": plan.spec.to_dict(),
-        "data": {"argument": str(local.resolve()) if local.exists() else argument, "name": data.name,
-                 "fingerprint": summary["fingerprint"]},
+        "data": {"argument": argument, "name": data.name, "fingerprint": summary["fingerprint"]},
         "preprocess": plan.preprocess.to_dict(),
         "recipe_name": resolved.name, "recipe": plan.recipe.to_dict(), "recipe_origins": dict(resolved.origins),
         "precision": plan.policy, "seed": plan.seed,

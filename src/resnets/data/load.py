@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import statistics
 from collections import Counter
 from collections.abc import Mapping
@@ -27,7 +28,7 @@ def load_unsplit(argument: str) -> DataSet:
     Raises:
         DataError: It is not there or cannot be used; the message says why.
     """
-    return load(argument, spec=replace(DATASETS.get(argument, DataSpec()), validation=0, test=0))
+    return load(argument, spec=replace(DATASETS.get(locate(argument), DataSpec()), validation=0, test=0))
 
 
 def load(argument: str, *, seed: int = 0, spec: DataSpec | None = None) -> DataSet:
@@ -41,9 +42,12 @@ def load(argument: str, *, seed: int = 0, spec: DataSpec | None = None) -> DataS
     Raises:
         DataError: It is not there or cannot be used; the message says why.
     """
+    argument = locate(argument)
     spec = spec or DATASETS.get(argument, DataSpec())
     source = _read(argument, spec)
     _check_classes(argument, source)
+    if few := _too_few(source.classes, source.splits, spec):
+        raise DataError(few)
     splits = _with_splits(source, spec, seed)
     side, channels = _measure(splits["train"])
     return DataSet(_name(argument), source.classes, splits, spec.flip, channels, side, source.notes)
@@ -56,14 +60,23 @@ def _name(argument: str) -> str:
     return path.name if path.is_dir() else path.stem
 
 
-def _read(argument: str, spec: DataSpec) -> Source:
+def locate(argument: str) -> str:
+    """Return the absolute path of a folder or file, or the name as it is: of the catalogue, or "tfds:NAME".
+
+    A folder goes before a data set of the same name, and that before a file.
+    """
     path = Path(argument).expanduser()
     try:
         there = path.exists() and (argument not in DATASETS or path.is_dir())
     except OSError:  # a name longer than a path may be
         there = False
-    if there:
-        return read_path(path)
+    return str(path.resolve()) if there else argument
+
+
+def _read(argument: str, spec: DataSpec) -> Source:
+    """Read what :func:`locate` found."""
+    if Path(argument).is_absolute() and Path(argument).exists():
+        return read_path(Path(argument))
     if argument in DATASETS:
         return read_named(argument, spec.classes)
     if argument.startswith("tfds:"):
@@ -72,12 +85,29 @@ def _read(argument: str, spec: DataSpec) -> Source:
     raise DataError(hint)
 
 
-def _check_classes(argument: str, source: Source) -> None:
-    if "train" not in source.splits:
-        raise DataError(f"{argument} has no training images; it has {', '.join(source.splits) or 'nothing'}.")
+def _check_shapes(argument: str, source: Source) -> None:
     shapes = {part.images.shape[1:] for part in source.splits.values() if isinstance(part.images, np.ndarray)}
     if len(shapes) > 1:
         raise DataError(f"{argument} has images of different shapes in its splits: {sorted(shapes)}.")
+
+
+def _check_names(argument: str, source: Source) -> None:
+    """Refuse file names that are no text, such as those of an archive made under another encoding."""
+    for name in (*source.classes, *(i for part in source.splits.values() for i in part.ids)):
+        try:
+            name.encode("utf-8")
+        except UnicodeEncodeError:
+            raise DataError(
+                f"{argument} has a file name that is not UTF-8: {os.fsencode(name)!r}; rename such files, for example "
+                "by: convmv -r -f gbk -t utf-8 --notest FOLDER."
+            ) from None
+
+
+def _check_classes(argument: str, source: Source) -> None:
+    if "train" not in source.splits:
+        raise DataError(f"{argument} has no training images; it has {', '.join(source.splits) or 'nothing'}.")
+    _check_shapes(argument, source)
+    _check_names(argument, source)
     if len(set(source.classes)) < len(source.classes):
         raise DataError(f"{argument} has two classes of one name; each needs its own.")
     if len(source.classes) < 2:
@@ -91,6 +121,26 @@ def _check_classes(argument: str, source: Source) -> None:
         if (counts == 0).any():
             absent = source.classes[int(np.argmin(counts))]
             raise DataError(f"The class {absent!r} has no images in {name}; add some, or remove the class everywhere.")
+
+
+def check_enough(argument: str, data: DataSet) -> str:
+    """Return what would keep the data of :func:`load_unsplit` from being split for a training, or ""."""
+    return _too_few(data.classes, data.splits, DATASETS.get(locate(argument), DataSpec()))
+
+
+def _too_few(classes: tuple[str, ...], splits: Mapping[str, Split], spec: DataSpec) -> str:
+    """Return which class has too few images for what is to be set apart, or ""."""
+    parts = [part for part, share in (("validation", spec.validation if "val" not in splits else 0),
+                                      ("test", spec.test if {"val", "test"}.isdisjoint(splits) else 0))
+             if share]  # fmt: skip
+    counts = np.bincount(splits["train"].labels, minlength=len(classes))
+    least = int(counts.argmin())
+    if counts[least] > len(parts):
+        return ""
+    return (
+        f"The class {classes[least]!r} has {counts[least]} training images: too few to set some apart for "
+        f"{' and '.join(parts)} and to train on the others; it needs at least {len(parts) + 1}."
+    )
 
 
 def _with_splits(source: Source, spec: DataSpec, seed: int) -> dict[str, Split]:
@@ -192,12 +242,15 @@ def sizes(splits: Mapping[str, Split]) -> str:
     return " / ".join(f"{name} {len(splits[name]):,}" for name in ("train", "val", "test") if name in splits)
 
 
-def load_for_labels(argument: str, classes: tuple[str, ...], split: str | None = None) -> tuple[str, Split]:
+def load_for_labels(
+    argument: str, classes: tuple[str, ...], split: str | None = None, *, channels: int
+) -> tuple[str, Split]:
     """Read labelled images to be judged by a network whose classes are fixed already.
 
     Args:
         argument: As for :func:`load`; nothing is split off.
         classes: The network's class names in label order. The data may lack some of them.
+        channels: Channels that the network sees; grey and colour arrays are turned into one another.
         split: "test", "val", "train" or "all"; None takes test, else val, else all.
 
     Returns:
@@ -207,7 +260,10 @@ def load_for_labels(argument: str, classes: tuple[str, ...], split: str | None =
         DataError: The data cannot be read, or have a class that the network does not know.
         UsageError: There is no such split.
     """
+    argument = locate(argument)
     source = _read(argument, DATASETS.get(argument, DataSpec()))
+    _check_shapes(argument, source)
+    _check_names(argument, source)
     if unknown_classes := [name for name in source.classes if name not in classes]:
         raise DataError(
             f"{argument} has the class {unknown_classes[0]!r}, which the run was not trained on; it knows: "
@@ -217,10 +273,22 @@ def load_for_labels(argument: str, classes: tuple[str, ...], split: str | None =
     parts = list(source.splits.values()) if name == "all" else [source.splits[name]] if name in source.splits else []
     if not parts:
         raise UsageError(f"{argument} has no split {name!r}; there are {', '.join(source.splits)} and all.")
+    parts = [replace(part, images=_with_channels(part.images, channels, argument)) for part in parts]
     order = np.array([classes.index(own) for own in source.classes])
     images: Images = parts[0].images if len(parts) == 1 else _join([part.images for part in parts])
     labels = order[np.concatenate([part.labels for part in parts])]
     return name, Split(images, labels, tuple(i for part in parts for i in part.ids))
+
+
+def _with_channels(images: Images, channels: int, argument: str) -> Images:
+    """Bring an array to the channels asked for; files are decoded to them anyway."""
+    if not isinstance(images, np.ndarray) or images.shape[-1] == channels:
+        return images
+    if images.shape[-1] == 1 and channels == 3:
+        return np.repeat(images, 3, axis=-1)
+    if images.shape[-1] == 3 and channels == 1:
+        return np.stack([np.asarray(Image.fromarray(image).convert("L")) for image in images])[..., None]
+    raise DataError(f"{argument} has images of {images.shape[-1]} channels, but the run was trained on {channels}.")
 
 
 def _join(images: list[Images]) -> Images:

@@ -37,6 +37,17 @@ class Preprocess:
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
+    def __post_init__(self) -> None:
+        records.lists_to_tuples(self)
+        records.check_kinds(self)
+        if min(self.height, self.width, self.channels) < 1 or not len(self.mean) == len(self.std) == self.channels:
+            raise UsageError(
+                "Preprocessing takes a height, a width and a channel count of at least 1, and a mean and a deviation "
+                f"per channel, not {self.image_shape} with {self.mean} and {self.std}."
+            )
+        if min(self.std) <= 0:
+            raise UsageError(f"The deviations of preprocessing must be above 0, not {self.std}.")
+
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Height, width, channels."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import math
 import os
 import socket
+import sys
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -52,6 +54,11 @@ def array_split(name: str, images: NDArray[np.generic], labels: NDArray[np.gener
         raise DataError(f"Labels must be whole numbers of shape (n,), not {labels.dtype} {labels.shape} in {name!r}.")
     if len(images) != len(labels):
         raise DataError(f"There are {len(images)} images but {len(labels)} labels in {name!r}.")
+    if images.shape[1] in (1, 3) and min(images.shape[2:]) > 4:
+        raise DataError(
+            f"The images in {name!r} have the shape {images.shape}, as if channels stood first; put them last: "
+            "images.transpose(0, 2, 3, 1)."
+        )
     pixels: NDArray[np.uint8] = images.astype(np.uint8, copy=False)
     return Split(pixels, labels.reshape(-1).astype(np.int64), tuple(f"{name}/{i}" for i in range(len(images))))
 
@@ -119,7 +126,8 @@ def _read_through_keras(name: str, classes: tuple[str, ...]) -> Source:
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(30)
     try:
-        (x_train, y_train), (x_test, y_test) = getattr(keras.datasets, name).load_data()
+        with contextlib.redirect_stdout(sys.stderr):  # Keras shows a download on stdout, where results go
+            (x_train, y_train), (x_test, y_test) = getattr(keras.datasets, name).load_data()
     except Exception as error:  # Keras raises a bare Exception when a download fails
         places = " or ".join(str(folder) for folder in local_folders(name))
         raise DataError(
@@ -172,7 +180,7 @@ def read_npz(path: Path) -> Source:
     splits: dict[str, Split] = {}
     for name, names in pairs.items():
         for x, y in names:
-            if name not in splits and x in arrays and y in arrays and (name == "train" or len(arrays[x])):
+            if name not in splits and x in arrays and y in arrays and (name == "train" or arrays[x].size):
                 splits[name] = array_split(name, arrays[x], arrays[y])
     if "train" not in splits:
         raise DataError(
@@ -187,10 +195,14 @@ def read_npz(path: Path) -> Source:
             f"{path} has label {most} but only {images} training images; class numbers run from 0 without gaps."
         )
     names_key = next((key for key in ("classes", "class_names") if key in arrays), None)
-    classes = tuple(str(name) for name in (arrays[names_key].reshape(-1) if names_key else range(most + 1)))
+    classes = tuple(map(_text, arrays[names_key].reshape(-1) if names_key else range(most + 1)))
     if most >= len(classes):
         raise DataError(f"{path} has label {most} but only {len(classes)} class names.")
     return Source(classes, splits)
+
+
+def _text(name: object) -> str:
+    return name.decode("utf-8") if isinstance(name, bytes) else str(name)
 
 
 def read_csv(path: Path) -> Source:
@@ -208,7 +220,7 @@ def read_csv(path: Path) -> Source:
                     f"{path} has no column {sorted(missing)[0]!r}; it needs path and label, and may have split."
                 )
             for row in reader:
-                name, label, split = row["path"] or "", row["label"] or "", row.get("split") or "train"
+                name, label, split = row["path"] or "", row["label"] or "", (row.get("split") or "train").lower()
                 _check_row(f"{path}, line {reader.line_num}", path.parent, name, label, split)
                 rows.append((name, label, split))
     except csv.Error as error:
@@ -249,6 +261,8 @@ def read_folder(root: Path) -> Source:
     notes = [f"folders beside {parts['train'].name} are not read: {', '.join(aside)}"] if aside else []
     parts = parts or {"train": root}
     classes = _class_names(parts["train"])
+    if parts["train"] == root and (odd := [name for name in classes if name.lower() in SPLIT_FOLDERS]):
+        notes.append(f"{', '.join(odd)} taken for classes: splits are folders train, val and test with classes in them")
     splits = {}
     for name, folder in parts.items():
         splits[name], skipped = _read_class_folders(root, folder, classes)
@@ -288,12 +302,12 @@ def _read_class_folders(root: Path, folder: Path, classes: tuple[str, ...]) -> t
         raise DataError(f"{folder} has the class {extra[0]!r}, which the training images lack; rename or remove it.")
     rows, skipped = [], []
     for label, name in enumerate(classes):
-        files = sorted(p for p in (folder / name).rglob("*") if p.is_file() and not _hidden(p, folder))
-        images = [p for p in files if p.suffix.lower() in SUFFIXES]
-        skipped += [p for p in files if p.suffix.lower() not in SUFFIXES]
+        images, others = image_files(folder / name)
+        skipped += others
         if not images:
+            unread = f" ({len(others)} files there are no JPEG, PNG, BMP, GIF or WebP)" if others else ""
             raise DataError(
-                f"The class {name!r} has no images in {folder}; add some, or remove the class from every split."
+                f"The class {name!r} has no images in {folder}{unread}; add some, or remove the class from every split."
             )
         rows += [(p, p.relative_to(root).as_posix(), label) for p in images]
     return _file_split(rows), skipped
@@ -307,6 +321,13 @@ def _file_split(rows: list[tuple[Path, str, int]]) -> Split:
 
 def _folders(folder: Path) -> list[Path]:
     return [f for f in folder.iterdir() if f.is_dir() and not f.name.startswith((".", "__"))]
+
+
+def image_files(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Return the image files in a folder and all folders below, and the other files; hidden ones are left out."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and not _hidden(p, folder))
+    images = [p for p in files if p.suffix.lower() in SUFFIXES]
+    return images, [p for p in files if p.suffix.lower() not in SUFFIXES]
 
 
 def _hidden(path: Path, root: Path) -> bool:

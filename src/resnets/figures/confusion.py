@@ -58,27 +58,29 @@ def _draw_pairs(confusion: NDArray[np.int64], names: Sequence[str], title: str) 
 
 
 def draw_mistakes(
-    images: Sequence[NDArray[np.uint8]], true: Sequence[str], predicted: Sequence[str], certainty: Sequence[float],
-    title: str,
+    images: Sequence[NDArray[np.uint8]], true: Sequence[int], predicted: Sequence[int], certainty: Sequence[float],
+    classes: Sequence[str], title: str,
 ) -> Figure:  # fmt: skip
     """Draw wrongly classified images, each with what it is, what it was taken for, and how surely.
 
     Args:
         images: uint8 images (h, w, c).
-        true: Their class names.
-        predicted: The classes they were taken for.
+        true: Their labels.
+        predicted: The labels they were taken for.
         certainty: Probability given to the wrong class.
+        classes: Class names in label order.
         title: Heading.
     """
     columns = min(6, max(1, len(images)))
     rows = max(1, -(-len(images) // columns))
     figure = new_figure(1.9 * columns, 2.3 * rows + 0.5)
     grid = figure.subplots(rows, columns, squeeze=False).reshape(-1)
-    labels = list(zip(drawable(true), drawable(predicted), certainty, strict=True))
+    names = [shorten(name, 14) for name in drawable(classes)]
+    labels = list(zip(true, predicted, certainty, strict=True))
     for axes in grid:
         axes.axis("off")
     for axes, image, (is_, called, p) in zip(grid, images, labels, strict=False):
         axes.imshow(image[..., 0] if image.shape[2] != 3 else image, cmap="gray", vmin=0, vmax=255)
-        axes.set_title(f"is {shorten(is_, 14)}\ntaken for {shorten(called, 14)}\n{100 * p:.0f} % sure", fontsize=8)
+        axes.set_title(f"is {names[is_]}\ntaken for {names[called]}\n{100 * p:.0f} % sure", fontsize=8)
     figure.suptitle(title)
     return figure

@@ -23,11 +23,13 @@ def new_figure(width: float, height: float) -> Figure:
     """Return an empty figure, in inches, that is bound to no display and no global state."""
     mpl.rcParams["font.family"] = ["DejaVu Sans", *([cjk_font()] if cjk_font() else [])]
     mpl.rcParams["axes.unicode_minus"] = False
+    mpl.rcParams["text.parse_math"] = False  # a dollar sign in a class name is a dollar sign
     return Figure(figsize=(width, height), layout="constrained", dpi=120)
 
 
 def save(figure: Figure, path: Path) -> Path:
     """Write a figure as PNG, whole or not at all."""
+    path.parent.mkdir(exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp.png")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")

@@ -43,7 +43,7 @@ class Accuracy:
         return {
             "images": self.images, "top1": self.top1, "top5": self.top5, "loss": self.loss,
             "standard_error": float(np.sqrt(self.top1 * (1 - self.top1) / self.images)),
-            "macro_f1": float(self.f1.mean()),
+            "macro_f1": float(self.f1[self.support > 0].mean()),
             "per_class": [
                 {"class": c, "precision": float(p), "recall": float(r), "f1": float(f), "images": int(n)}
                 for c, p, r, f, n in columns

@@ -38,7 +38,7 @@ def build(
         UsageError: The name is unknown, or the network cannot take images of this shape.
     """
     name = spec if isinstance(spec, str) else "network"
-    spec = network(spec) if isinstance(spec, str) else spec
+    spec = spec if isinstance(spec, NetworkSpec) else network(spec)
     check_image_shape(spec, classes, image_shape)
     inputs = layers.Input(image_shape, name="image")
     outputs = logits(features(inputs, Maker(spec, dtype, portable)), Maker(spec, dtype, portable), classes)
@@ -120,8 +120,8 @@ def check_image_shape(spec: NetworkSpec, classes: int, image_shape: tuple[int | 
     Raises:
         UsageError: Says what is wrong and what would be right.
     """
-    if classes < 2:
-        raise UsageError(f"A classifier needs at least 2 classes, not {classes}.")
+    if not hasattr(classes, "__index__") or classes < 2:
+        raise UsageError(f"A classifier needs at least 2 classes, a whole number, not {classes!r}.")
     if len(image_shape) != 3 or not image_shape[2] or image_shape[2] < 1:
         raise UsageError(f"image_shape is (height, width, channels), such as (224, 224, 3), not {image_shape}.")
     least = smallest_side(spec)

@@ -111,7 +111,7 @@ def network(name: str) -> NetworkSpec:
         UsageError: There is no such network; the message offers the nearest names.
     """
     if name not in NETWORKS:
-        raise unknown("network", name, NETWORKS)
+        raise unknown("network", str(name), NETWORKS)
     return NETWORKS[name]
 
 

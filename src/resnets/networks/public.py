@@ -39,7 +39,8 @@ class BasicBlock(layers.Layer):
         if stride < 1:
             raise UsageError(f"stride must be at least 1, not {stride}.")
         self.filters, self.stride, self.shortcut, self.zero_gamma = filters, stride, shortcut, zero_gamma
-        self._spec = NetworkSpec(depths=(1,), widths=(filters,), shortcut=shortcut, zero_gamma=zero_gamma)  # type: ignore[arg-type]
+        fields: dict[str, Any] = {"shortcut": shortcut, "zero_gamma": zero_gamma}
+        self._spec = NetworkSpec(depths=(1,), widths=(filters,), stem="none", **fields)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Make the block's layers for inputs of this shape."""

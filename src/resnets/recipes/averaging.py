@@ -30,5 +30,6 @@ def reestimate_norms(model: keras.Model, images: Iterable[Any]) -> None:
             variance += np.asarray(layer.moving_variance)
     for layer, momentum, (mean, variance) in zip(layers, momenta, sums, strict=True):
         layer.momentum = momentum
-        layer.moving_mean.assign(mean / max(1, count))
-        layer.moving_variance.assign(variance / max(1, count))
+        if count:
+            layer.moving_mean.assign(mean / count)
+            layer.moving_variance.assign(variance / count)

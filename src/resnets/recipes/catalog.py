@@ -41,5 +41,5 @@ def recipe(name: str) -> Recipe:
         UsageError: There is no such recipe; the message offers the nearest names.
     """
     if name not in RECIPES:
-        raise unknown("recipe", name, RECIPES)
+        raise unknown("recipe", str(name), RECIPES)
     return RECIPES[name]

@@ -17,6 +17,8 @@ from resnets.recipes.catalog import recipe as named_recipe
 from resnets.recipes.derive import Derived
 from resnets.recipes.spec import FIELDS, Recipe, coerce
 
+_FOLDERS = ("RESNETS_DATA", "RESNETS_RUNS")
+
 
 @dataclass(frozen=True)
 class Resolved:
@@ -46,7 +48,8 @@ def resolve(
     Args:
         name: Catalogue name; None takes the file's ``recipe``, or "auto".
         file: YAML, TOML or JSON file of recipe fields, and maybe ``recipe: NAME``; a run's run.json will do.
-        environment: Variables, of which RESNETS_<FIELD> (such as RESNETS_EPOCHS) are read.
+        environment: Variables, of which RESNETS_<FIELD> (such as RESNETS_EPOCHS) are read. RESNETS_DATA and
+            RESNETS_RUNS name folders and are not read here.
         arguments: Fields given on the command line or in the call.
         derive: For recipes that derive: fields set by the user -> what the data suggests for the others.
 
@@ -88,7 +91,12 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
 
 
 def _read_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    return {field: environment[key] for field in FIELDS if (key := f"RESNETS_{field.upper()}") in environment}
+    fields = {f"RESNETS_{field.upper()}": field for field in FIELDS}
+    found = {key: value for key, value in environment.items() if key.startswith("RESNETS_")}
+    for key in found:
+        if key not in fields and key not in _FOLDERS:
+            raise unknown("environment variable", key, (*fields, *_FOLDERS))
+    return {fields[key]: value for key, value in found.items() if key in fields}
 
 
 def _read_file(path: Path) -> tuple[str | None, dict[str, Any]]:
@@ -97,6 +105,8 @@ def _read_file(path: Path) -> tuple[str | None, dict[str, Any]]:
     if isinstance(values.get("recipe"), Mapping):  # a run.json
         values = {**values["recipe"], "recipe": values.get("recipe_name")}
     name = values.pop("recipe", None)
+    if name is not None and not isinstance(name, str):
+        raise UsageError(f"In {path}: recipe takes the name of a recipe, not {name!r}.")
     values = {field: value for field, value in values.items() if field not in ("derived", "source")}
     for field in values:
         if field not in FIELDS:
@@ -118,7 +128,7 @@ def _parse(path: Path) -> dict[str, Any]:
         values = parser(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"The recipe file {path} cannot be read: {error.strerror}.") from None
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UsageError(f"The recipe file {path} cannot be parsed: {str(error).splitlines()[0]}.") from None
     if not isinstance(values, dict):
         raise UsageError(f"The recipe file {path} must hold fields with values, such as 'epochs: 30'.")

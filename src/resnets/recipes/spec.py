@@ -91,6 +91,18 @@ class Recipe:
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}.")
+        for name, most in (
+            ("epochs", 100_000),
+            ("batch_size", 1_000_000),
+            ("pad", 1000),
+            ("mixup", 100),
+            ("cutmix", 100),
+        ):
+            if getattr(self, name) > most:
+                raise UsageError(f"{name} can be at most {most}, not {getattr(self, name)}.")
+        for name in ("mixup", "cutmix"):
+            if 0 < getattr(self, name) < 0.01:
+                raise UsageError(f"{name} is 0, which is off, or at least 0.01, not {getattr(self, name)}.")
         for name in ("learning_rate", "milestone_factor"):
             if getattr(self, name) <= 0:
                 raise UsageError(f"{name} must be above 0, not {getattr(self, name)}.")
@@ -133,7 +145,8 @@ class Recipe:
         Raises:
             UsageError: A key is unknown, or a value is refused.
         """
-        return cls(**{key: coerce(key, value) for key, value in values.items()})
+        own = {key: values[key] for key in ("derived", "source") if key in values}
+        return cls(**own, **{key: coerce(key, value) for key, value in values.items() if key not in own})
 
 
 FIELDS: tuple[str, ...] = tuple(f.name for f in dataclasses.fields(Recipe) if f.name not in ("derived", "source"))
@@ -149,10 +162,9 @@ def coerce(field: str, value: Any) -> Any:
     Raises:
         UsageError: The field is unknown, or the value is of no fitting kind.
     """
-    hints = get_type_hints(Recipe)
-    if field not in hints:
+    if field not in FIELDS:
         raise unknown("recipe field", field, FIELDS)
-    hint = hints[field]
+    hint = get_type_hints(Recipe)[field]
     try:
         if hint is bool:
             return _to_bool(value)

@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from resnets.errors import DivergedError, StoppedError
+from resnets.errors import DataError, DivergedError, StoppedError
 from resnets.runs import checkpoint
 from resnets.runs.directory import RunDirectory, read_csv
 from resnets.runs.display import Display
@@ -90,12 +90,7 @@ class Recorder(keras.callbacks.Callback):
         values = {key: float(value) for key, value in (logs or {}).items()}
         self._step += 1
         self._step_ended = time.monotonic()
-        if not math.isfinite(values["loss"]):
-            self._display.end_steps()
-            raise DivergedError(
-                f"The loss became {values['loss']} at step {self._step} (epoch {self._epoch + 1}); "
-                "train again with a lower --learning-rate, or with --set clip_norm=1."
-            )
+        self._check_finite("loss", values["loss"])
         done = self._step - self._epoch * self._steps
         self._display.step(done, self._steps, self._epoch + 1, self._epochs, values)
         if self._signal is not None and done < self._steps:
@@ -105,6 +100,7 @@ class Recorder(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Write the epoch's row, checkpoint, curves and line."""
         self._display.end_steps()
+        self._check_finite("validation loss", float((logs or {}).get("val_loss", 0)))
         seconds = time.monotonic() - self._epoch_began + self._seconds_before
         in_steps = max(1e-9, self._step_ended - self._epoch_began)  # the validation that follows is left out
         rate = (self._step - self._steps_before) * self._batch / in_steps
@@ -127,6 +123,14 @@ class Recorder(keras.callbacks.Callback):
         if self._signal is not None and epoch + 1 < self._epochs:
             self._stop()
 
+    def _check_finite(self, what: str, value: float) -> None:
+        if not math.isfinite(value):
+            self._display.end_steps()
+            raise DivergedError(
+                f"The {what} became {value} at step {self._step} (epoch {self._epoch + 1}); "
+                "train again with a lower --learning-rate, or with --set clip_norm=1."
+            )
+
     def _append(self, row: Mapping[str, Any]) -> None:
         new = not self._run.metrics.exists()
         with self._run.metrics.open("a", encoding="utf-8", newline="") as file:
@@ -138,7 +142,10 @@ class Recorder(keras.callbacks.Callback):
     def _trim_metrics(self) -> None:
         """Drop rows that a kill left behind beyond the checkpoint."""
         rows = read_csv(self._run.metrics)
-        kept = [row for row in rows if int(row["step"]) <= self._step]
+        try:
+            kept = [row for row in rows if int(row["step"]) <= self._step]
+        except (KeyError, TypeError, ValueError):
+            raise DataError(f"{self._run.metrics} is damaged; move it away and resume again.") from None
         if len(kept) < len(rows):
             self._run.metrics.unlink()
             for row in kept:
@@ -177,10 +184,13 @@ def restore(variables: list[Any], saved: Mapping[str, np.ndarray]) -> None:
     """Assign saved values to the Keras variables of the same paths.
 
     Raises:
-        KeyError: A variable has no saved value.
+        DataError: A variable has no saved value, or one of another shape.
     """
     for variable in variables:
-        variable.assign(saved[variable.path])
+        value = saved.get(variable.path)
+        if value is None or tuple(value.shape) != tuple(variable.shape):
+            raise DataError(f"The checkpoint does not fit the run's network: {variable.path} is not as in run.json.")
+        variable.assign(value)
 
 
 def _assign(variables: list[Any], saved: Mapping[str, np.ndarray]) -> None:

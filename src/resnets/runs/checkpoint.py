@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,14 +19,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
+from safetensors.numpy import save as to_bytes
 
 from resnets.errors import DataError
-from resnets.runs.directory import read_json, write_json
+from resnets.runs.directory import read_json, write_bytes, write_json
 
 Tensors = Mapping[str, NDArray[Any]]
 _MANIFEST = "manifest.json"
-_PREFIX = "step-"
+_NAME = re.compile(r"step-\d{9,}")
 
 
 @dataclass(frozen=True)
@@ -54,14 +56,14 @@ def save(folder: Path, checkpoint: Checkpoint, keep: set[int]) -> Path:
     Returns:
         Its directory.
     """
-    final = folder / f"{_PREFIX}{checkpoint.step:09d}"
+    final = folder / _name(checkpoint.step)
     temporary = folder / f".tmp-{checkpoint.step}-{os.getpid()}"
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         temporary.mkdir(parents=True)
         for group, tensors in checkpoint.groups.items():
             arrays = {name: np.asarray(value, order="C") for name, value in tensors.items()}
-            save_file(arrays, temporary / f"{group}.safetensors")
+            write_bytes(temporary / f"{group}.safetensors", to_bytes(arrays))
         write_json(temporary / "state.json", {**checkpoint.state, "step": checkpoint.step})
         manifest = {file.name: _describe(file) for file in sorted(temporary.iterdir())}
         write_json(temporary / _MANIFEST, manifest)
@@ -72,10 +74,9 @@ def save(folder: Path, checkpoint: Checkpoint, keep: set[int]) -> Path:
         _sync(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+    kept = {_name(step) for step in keep | {checkpoint.step}}
     for old in folder.iterdir():
-        if old.name.startswith(".tmp-") or (
-            old.name.startswith(_PREFIX) and _step(old) not in keep | {checkpoint.step}
-        ):
+        if old.name.startswith(".tmp-") or (_NAME.fullmatch(old.name) and old.name not in kept):
             shutil.rmtree(old, ignore_errors=True)
     return final
 
@@ -86,7 +87,7 @@ def load_newest(folder: Path) -> Checkpoint | None:
     Raises:
         DataError: There are checkpoints, and all are damaged.
     """
-    found = sorted((p for p in folder.glob(f"{_PREFIX}*") if p.is_dir()), reverse=True)
+    found = sorted((p for p in folder.glob("step-*") if p.is_dir() and _NAME.fullmatch(p.name)), reverse=True)
     for path in found:
         if _verifies(path):
             return _read(path)
@@ -101,7 +102,7 @@ def load_step(folder: Path, step: int) -> Checkpoint:
     Raises:
         DataError: It is not there or damaged.
     """
-    path = folder / f"{_PREFIX}{step:09d}"
+    path = folder / _name(step)
     if not _verifies(path):
         raise DataError(f"The checkpoint {path} is missing or damaged.")
     return _read(path)
@@ -140,5 +141,5 @@ def _sync(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _step(path: Path) -> int:
-    return int(path.name.removeprefix(_PREFIX))
+def _name(step: int) -> str:
+    return f"step-{step:09d}"

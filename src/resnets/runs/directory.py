@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +16,10 @@ from resnets.errors import DataError, UsageError
 
 FORMAT = 1
 _LATEST = "latest"
+_RECORD_KINDS = {
+    "network_name": str, "network": dict, "data": dict, "preprocess": dict, "recipe": dict, "precision": str,
+    "seed": int, "environment": dict,
+}  # fmt: skip
 
 
 class RunDirectory:
@@ -40,8 +46,8 @@ class RunDirectory:
 
     @property
     def finished(self) -> bool:
-        """Whether the training came to its end: result.json is written last."""
-        return self.result.is_file()
+        """Whether the training came to its end: result.json is written last. Lost weights can be made anew."""
+        return self.result.is_file() and self.weights.is_file()
 
     def read_record(self) -> dict[str, Any]:
         """Return run.json.
@@ -51,12 +57,24 @@ class RunDirectory:
         """
         record = read_json(self.record)
         if record.get("format") != FORMAT:
-            raise DataError(f"{self.record} has format {record.get('format')}, this version reads format {FORMAT}.")
+            raise DataError(f"{self.record} has format {record.get('format')!r}, this version reads format {FORMAT}.")
+        for key, kind in _RECORD_KINDS.items():
+            if not isinstance(record.get(key), kind):
+                raise DataError(f"{self.record} is damaged: {key!r} is {record.get(key, 'missing')!r}.")
         return record
 
     def read_labels(self) -> tuple[str, ...]:
-        """Return the class names in label order."""
-        return tuple(self.labels.read_text(encoding="utf-8").removesuffix("\n").split("\n"))
+        """Return the class names in label order.
+
+        Raises:
+            DataError: The file is missing or damaged.
+        """
+        try:
+            return tuple(self.labels.read_text(encoding="utf-8").removesuffix("\n").split("\n"))
+        except FileNotFoundError:
+            raise DataError(f"{self.labels} is missing.") from None
+        except UnicodeDecodeError:
+            raise DataError(f"{self.labels} is damaged: it is not UTF-8 text.") from None
 
 
 def create(output: Path | None, name: str) -> RunDirectory:
@@ -69,7 +87,9 @@ def create(output: Path | None, name: str) -> RunDirectory:
     Raises:
         UsageError: The directory exists and holds something, or cannot be made.
     """
-    root = output or _free(runs_folder(), f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
+    root = output.expanduser() if output else _free(runs_folder(), f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
+    if root.name == _LATEST:
+        raise UsageError(f"A run cannot be called {_LATEST!r}: that names the newest run; give --output another name.")
     try:
         if root.exists() and (not root.is_dir() or any(root.iterdir())):
             raise UsageError(f"The output directory {root} exists already; name another, or remove it.")
@@ -97,7 +117,7 @@ def open_run(path: str | Path) -> RunDirectory:
     """
     root = Path(path)
     if root.name == _LATEST and root.is_file():
-        root = root.parent / root.read_text(encoding="utf-8").strip()
+        root = root.parent / root.read_text(encoding="utf-8", errors="replace").strip()
     if not (root / "run.json").is_file():
         near = sorted(p.parent for p in runs_folder().glob("*/run.json"))[-3:]
         hint = f"runs here: {', '.join(map(str, near))}." if near else "train one first: resnets train DATA."
@@ -117,12 +137,29 @@ def _free(folder: Path, name: str) -> Path:
     return path
 
 
+def require_space(folder: Path, size: int) -> None:
+    """Raise the error of a full disk before a library that would crash of it writes there.
+
+    Args:
+        folder: Where something is to be written.
+        size: How much, in bytes.
+    """
+    if shutil.disk_usage(folder).free < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+
+
 def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
     """Write a file whole or not at all: to a temporary name, to the disk, then renamed."""
+    path.parent.mkdir(exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("w", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with temporary.open("wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -132,7 +169,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write a JSON file whole or not at all."""
-    write_text(path, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
