@@ -50,7 +50,7 @@ class Run:
     @property
     def metrics(self) -> list[dict[str, str]]:
         """One row per epoch: metrics.csv."""
-        return directory.read_csv(self.files.metrics)
+        return self.files.read_metrics()
 
     @property
     def model(self) -> keras.Model:

@@ -309,7 +309,7 @@ def test_photographs_of_mixed_sizes_and_kinds_train(tmp_path: Path) -> None:
         image.convert(("RGB", "L", "P", "RGBA")[i % 4]).save(path)
     run = train(str(root), network="resnet8", settings={**SETTINGS, "epochs": 1}, output=tmp_path / "run", quiet=True)
     assert run.finished
-    assert run.read_record()["recipe"]["crop"] == "pad"
+    assert run.read_record()["preprocess"]["channels"] == 3
 
 
 def test_run_json_is_plain_utf8_json(trained: RunDirectory) -> None:

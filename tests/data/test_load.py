@@ -390,7 +390,7 @@ def test_grey_and_colour_arrays_are_turned_into_one_another(tmp_path: Path) -> N
 @pytest.mark.skipif(os.name == "nt", reason="file names are text there")
 def test_file_names_that_are_no_text_are_refused(tmp_path: Path) -> None:
     tree(tmp_path, {"a": 3, "b": 3})
-    os.rename(os.fsencode(tmp_path / "a" / "0.png"), os.fsencode(tmp_path / "a") + b"/\xc3\xa8\xff.png")
+    (tmp_path / "a" / "0.png").rename(os.fsdecode(os.fsencode(tmp_path / "a") + b"/\xc3\xa8\xff.png"))
     for read in (lambda: load(str(tmp_path)), lambda: load_for_labels(str(tmp_path), ("a", "b"), channels=3)):
         with pytest.raises(DataError, match=r"not UTF-8: .*xff.*convmv"):
             read()
@@ -416,7 +416,7 @@ def test_a_split_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path
 
 
 def test_nothing_is_set_apart_for_labels() -> None:
-    name, split = load_for_labels("digits", tuple("9876543210"))
+    name, split = load_for_labels("digits", tuple("9876543210"), channels=1)
     assert (name, len(split)) == ("all", 1797)
     original = load_unsplit("digits").splits["train"].labels
     np.testing.assert_array_equal(split.labels, 9 - original)

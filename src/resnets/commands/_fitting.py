@@ -29,7 +29,7 @@ from resnets.recipes.schedules import rates
 from resnets.recipes.spec import Recipe
 from resnets.runs import checkpoint
 from resnets.runs.callbacks import Recorder, restore
-from resnets.runs.directory import RunDirectory, read_csv, require_space, write_bytes, write_json
+from resnets.runs.directory import RunDirectory, require_space, write_bytes, write_json
 from resnets.runs.display import Display, clock
 
 _AUGMENTATION = ("crop", "pad", "pad_mode", "crop_area", "flip", "erasing", "mixup", "cutmix")
@@ -154,7 +154,7 @@ class _Redraw:
 
     def __call__(self, now: bool = False) -> None:
         if now or time.monotonic() - self._last > 30:
-            rows = read_csv(self._run.metrics)
+            rows = self._run.read_metrics()
             save(draw_curves(rows, self._title), self._run.figures / "curves.png")
             write_bytes(self._run.figures / "curves.csv", self._run.metrics.read_bytes())
             self._last = time.monotonic()
@@ -181,7 +181,7 @@ def _finish(
         raise DivergedError("The final weights give no numbers; train again with a lower --learning-rate.")
     final = score(softmax(logits), plan.data.splits["val"].labels)
     _Redraw(run, _title(plan))(now=True)
-    rows = read_csv(run.metrics)
+    rows = run.read_metrics()
     best = max(rows, key=lambda row: float(row["val_accuracy"]))
     write_json(run.result, {
         "validation": {"images": final.images, "top1": final.top1, "top5": final.top5, "loss": final.loss,

@@ -21,7 +21,8 @@ from resnets.networks.spec import NetworkSpec
 class BasicBlock(layers.Layer):
     """The basic residual block: 3x3 conv, norm, ReLU, 3x3 conv, norm, + shortcut, ReLU (He 2015, figure 2).
 
-    The shortcut is the identity, or a 1x1 convolution and norm where the stride or the channels change.
+    The shortcut is the identity, or a 1x1 convolution and norm where the stride or the channels change. A process that
+    loads a saved model with such blocks must import this class first: ``from resnets import BasicBlock``.
 
     Args:
         filters: Channels of the output.
@@ -44,7 +45,7 @@ class BasicBlock(layers.Layer):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Make the block's layers for inputs of this shape."""
-        inputs = layers.Input(input_shape[1:])
+        inputs = layers.Input((None, None, input_shape[-1]))  # a block takes images of any size
         outputs = Maker(self._spec, self.dtype_policy).block(inputs, 1, 1, self.stride)
         self.body = keras.Model(inputs, outputs, name=prefix("stage", 1, 1).rstrip("_"))
         self.body.trainable = self.trainable

@@ -16,7 +16,7 @@ import numpy as np
 
 from resnets.errors import DataError, DivergedError, StoppedError
 from resnets.runs import checkpoint
-from resnets.runs.directory import RunDirectory, read_csv
+from resnets.runs.directory import RunDirectory
 from resnets.runs.display import Display
 
 TIME_COLUMNS = ("images_per_second", "seconds")
@@ -141,11 +141,8 @@ class Recorder(keras.callbacks.Callback):
 
     def _trim_metrics(self) -> None:
         """Drop rows that a kill left behind beyond the checkpoint."""
-        rows = read_csv(self._run.metrics)
-        try:
-            kept = [row for row in rows if int(row["step"]) <= self._step]
-        except (KeyError, TypeError, ValueError):
-            raise DataError(f"{self._run.metrics} is damaged; move it away and resume again.") from None
+        rows = self._run.read_metrics()
+        kept = [row for row in rows if int(row["step"]) <= self._step]
         if len(kept) < len(rows):
             self._run.metrics.unlink()
             for row in kept:

@@ -63,6 +63,21 @@ class RunDirectory:
                 raise DataError(f"{self.record} is damaged: {key!r} is {record.get(key, 'missing')!r}.")
         return record
 
+    def read_metrics(self) -> list[dict[str, str]]:
+        """Return the rows of metrics.csv, one per epoch; no rows before the first epoch.
+
+        Raises:
+            DataError: The file is damaged.
+        """
+        try:
+            rows = read_csv(self.metrics)
+            for row in rows:
+                for column in ("epoch", "step", "loss", "accuracy", "val_accuracy", "seconds"):
+                    float(row[column])
+        except (KeyError, TypeError, ValueError, csv.Error):
+            raise DataError(f"{self.metrics} is damaged; bring back a copy, or train anew.") from None
+        return rows
+
     def read_labels(self) -> tuple[str, ...]:
         """Return the class names in label order.
 
