@@ -38,7 +38,9 @@ def check_kinds(record: Any) -> None:
             raise UsageError(f"{name} takes {_WORDS.get(hint, 'numbers')}, not {value!r}.")
 
 
-_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}
+_WORDS = {
+    bool: "true or false", int: "a whole number", float: "a number", str: "a word", tuple[int, ...]: "whole numbers",
+}  # fmt: skip
 
 
 def _is_kind(value: Any, hint: Any) -> bool:

@@ -158,7 +158,7 @@ def test_a_damaged_run_is_told_and_not_resumed(pictures: Path, tmp_path: Path, t
     good = run.read_record()
     for change, says in (
         ({"seed": None}, "'seed' is None"),
-        ({"network": good["network"] | {"depths": "many"}}, "is damaged: depths takes numbers"),
+        ({"network": good["network"] | {"depths": "many"}}, "is damaged: depths takes whole numbers"),
         ({"network": good["network"] | {"depths": [2, 1, 1]}}, "does not fit the run's network"),
         ({"preprocess": good["preprocess"] | {"height": "x"}}, "height takes a whole number"),
         ({"preprocess": good["preprocess"] | {"mean": [0.1]}}, "a mean and a deviation"),

@@ -168,7 +168,7 @@ def test_a_frozen_block_is_frozen_after_loading(tmp_path: Path) -> None:
     model.save(tmp_path / "m.keras")
     again = keras.saving.load_model(tmp_path / "m.keras")
     assert not again.get_layer("mine").trainable_variables
-    assert not moves_when_training(again.get_layer("mine"), noise(2, 6, 6, 8))
+    assert not moves_when_training(again.get_layer("mine"), noise(2, 16, 16, 8))
 
 
 def test_resnet_of_2_2_2_2_is_resnet18_with_a_cifar_stem() -> None:

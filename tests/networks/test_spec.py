@@ -56,7 +56,7 @@ def test_a_spec_cannot_be_changed_and_can_be_a_key() -> None:
         (BASIC, {"depths": (), "widths": ()}, "of one length, at least 1"),
         (BASIC, {"depths": (1, 1, 1)}, "of one length"),
         (BASIC, {"depths": (1, 0)}, "depths must be whole numbers of at least 1"),
-        (BASIC, {"depths": (1, 1.5)}, "depths must be whole numbers"),
+        (BASIC, {"depths": (1, 1.5)}, "depths takes whole numbers"),
         (BASIC, {"widths": (8, -16)}, "widths must be whole numbers of at least 1"),
         (BASIC, {"head_widths": (0,)}, "head_widths must be whole numbers of at least 1"),
         (BASIC, {"stem_width": 0}, "stem_width must be at least 1"),
@@ -66,7 +66,7 @@ def test_a_spec_cannot_be_changed_and_can_be_a_key() -> None:
         (BASIC, {"dropout": 1}, "dropout is a share"),
         (BASIC, {"dropout": -0.1}, "dropout is a share"),
         (BASIC, {"drop_path": 1}, "drop_path is a share"),
-        (BASIC, {"drop_path": float("nan")}, "drop_path is a share"),
+        (BASIC, {"drop_path": float("nan")}, "drop_path takes a number"),
         (BASIC, {"norm_momentum": 1}, "norm_momentum is a share"),
         (BASIC, {"squeeze_ratio": 1.1}, "squeeze_ratio is a share"),
         (BASIC, {"squeeze_ratio": -0.1}, "squeeze_ratio is a share"),
@@ -108,7 +108,7 @@ def test_a_value_of_the_wrong_kind_is_refused_when_read(change: dict[str, Any]) 
 @pytest.mark.parametrize("change", [{"widths": (16, 8)}, {"widths": (8, 1)}, {"stem_width": 32}], ids=str)
 def test_option_a_that_would_have_to_drop_channels_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
-        replace(BASIC, stem="cifar", stem_width=8, shortcut="pad", **{"widths": (8, 16), **change})
+        replace(BASIC, **{"stem": "cifar", "stem_width": 8, "shortcut": "pad", "widths": (8, 16), **change})
 
 
 def test_a_network_is_residual_when_some_block_has_a_shortcut() -> None:

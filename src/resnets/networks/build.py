@@ -121,7 +121,7 @@ def check_image_shape(spec: NetworkSpec, classes: int, image_shape: tuple[int | 
         UsageError: Says what is wrong and what would be right.
     """
     if not hasattr(classes, "__index__") or classes < 2:
-        raise UsageError(f"A classifier needs at least 2 classes, a whole number, not {classes!r}.")
+        raise UsageError(f"A classifier needs at least 2 classes, not {classes!r}.")
     if len(image_shape) != 3 or not image_shape[2] or image_shape[2] < 1:
         raise UsageError(f"image_shape is (height, width, channels), such as (224, 224, 3), not {image_shape}.")
     least = smallest_side(spec)

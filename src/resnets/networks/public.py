@@ -45,7 +45,7 @@ class BasicBlock(layers.Layer):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Make the block's layers for inputs of this shape."""
-        inputs = layers.Input((None, None, input_shape[-1]))  # a block takes images of any size
+        inputs = layers.Input(input_shape[1:])
         outputs = Maker(self._spec, self.dtype_policy).block(inputs, 1, 1, self.stride)
         self.body = keras.Model(inputs, outputs, name=prefix("stage", 1, 1).rstrip("_"))
         self.body.trainable = self.trainable
