@@ -107,3 +107,9 @@ def data_set(images: Any, labels: Any = None, **changes: Any) -> DataSet:
     names = tuple(str(i) for i in range(int(split.labels.max()) + 1))
     return DataSet(**{"name": "made", "classes": names, "splits": {"train": split}, "flip": True,
                       "channels": channels, "side": 8, **changes})  # fmt: skip
+
+
+def idx_arrays(seed: int = 0) -> dict[str, np.ndarray]:
+    labels = (np.arange(40) % 10).astype(np.uint8)
+    return {"train-images-idx3": noise(40, 5, 4, seed=seed), "train-labels-idx1": labels,
+            "t10k-images-idx3": noise(20, 5, 4, seed=seed + 1), "t10k-labels-idx1": labels[:20]}  # fmt: skip

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from resnets.backend.processor import cores, cpu_has_bfloat16, cpu_name
 from resnets.data.catalog import DATASETS
-from resnets.data.sources import local_folders
+from resnets.data.published import local_folders
 from resnets.figures.style import cjk_font
 from resnets.runs.record import versions
 

@@ -17,7 +17,8 @@ from PIL import Image
 from resnets.data.catalog import DATASETS
 from resnets.data.dataset import DataSet, Images, Split
 from resnets.data.decode import FORMATS, is_grey
-from resnets.data.sources import Source, read_named, read_path, read_tfds
+from resnets.data.published import read_named, read_tfds
+from resnets.data.sources import Source, read_path
 from resnets.data.spec import DataSpec
 from resnets.errors import DataError, UsageError, unknown
 

@@ -1,26 +1,18 @@
-"""Where images come from: one function per kind of source, each giving splits as they lie there."""
+"""Images of the user's own: a folder, a CSV manifest, an .npz; each gives splits as they lie there."""
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import gzip
-import math
-import os
-import socket
-import sys
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 from numpy.typing import NDArray
 
 from resnets.data.dataset import Split
 from resnets.data.decode import SUFFIXES
-from resnets.errors import DataError, MissingPackageError
+from resnets.errors import DataError
 
 SPLIT_FOLDERS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
                  "test": "test", "testing": "test"}  # fmt: skip
@@ -63,108 +55,6 @@ def array_split(name: str, images: NDArray[np.generic], labels: NDArray[np.gener
     return Split(pixels, labels.reshape(-1).astype(np.int64), tuple(f"{name}/{i}" for i in range(len(images))))
 
 
-def read_digits(classes: tuple[str, ...]) -> Source:
-    """The digits that ship with scikit-learn: 8x8, 0 to 16, scaled to 0 to 255."""
-    from sklearn.datasets import load_digits
-
-    images, labels = load_digits(return_X_y=True)
-    scaled = np.round(images.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
-    return Source(classes, {"train": array_split("digits", scaled, labels)})
-
-
-def read_named(name: str, classes: tuple[str, ...]) -> Source:
-    """A published data set: from a local copy in IDX files, else through Keras (its cache, or a download).
-
-    Raises:
-        DataError: It is on no disk and cannot be fetched.
-    """
-    if name == "digits":
-        return read_digits(classes)
-    for folder in local_folders(name):
-        if files := _idx_files(folder):
-            splits = {part: array_split(part, _read_idx(images), _read_idx(labels))
-                      for part, (images, labels) in files.items()}  # fmt: skip
-            return Source(classes, splits, (f"read from {folder}",))
-    return _read_through_keras(name, classes)
-
-
-def local_folders(name: str) -> list[Path]:
-    """Return the folders searched for a local copy, in order."""
-    own = [Path(os.environ["RESNETS_DATA"])] if os.environ.get("RESNETS_DATA") else []
-    own.append(Path(platformdirs.user_data_dir("resnets")))
-    debian = Path("/usr/share/datasets") / name.replace("_", "-")
-    return [*(folder / name for folder in own), debian]
-
-
-def _idx_files(folder: Path) -> dict[str, tuple[Path, Path]]:
-    found = {}
-    for part, prefix in (("train", "train"), ("test", "t10k")):
-        for ending in ("", ".gz"):
-            pair = tuple(folder / f"{prefix}-{kind}-ubyte{ending}" for kind in ("images-idx3", "labels-idx1"))
-            if all(path.is_file() for path in pair):
-                found[part] = (pair[0], pair[1])
-    return found if len(found) == 2 else {}
-
-
-def _read_idx(path: Path) -> NDArray[np.uint8]:
-    """Read an IDX file: magic number, sizes, bytes."""
-    try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        dimensions = raw[3]
-        shape = tuple(int(n) for n in np.frombuffer(raw, ">u4", dimensions, offset=4))
-        start = 4 + 4 * dimensions
-        if raw[2] == 8 and len(raw) - start == math.prod(shape):
-            return np.frombuffer(raw, np.uint8, offset=start).reshape(shape)
-    except (IndexError, ValueError, EOFError, OSError, zlib.error):
-        pass
-    raise DataError(f"{path} is not a complete IDX file of bytes; fetch it again.")
-
-
-def _read_through_keras(name: str, classes: tuple[str, ...]) -> Source:
-    import keras
-
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(30)
-    try:
-        with contextlib.redirect_stdout(sys.stderr):  # Keras shows a download on stdout, where results go
-            (x_train, y_train), (x_test, y_test) = getattr(keras.datasets, name).load_data()
-    except Exception as error:  # Keras raises a bare Exception when a download fails
-        places = " or ".join(str(folder) for folder in local_folders(name))
-        raise DataError(
-            f"The data set {name!r} is not on this disk and could not be downloaded ({_first_line(error)}); "
-            f"connect to a network, or put its IDX files into {places}."
-        ) from error
-    finally:
-        socket.setdefaulttimeout(before)
-    return Source(
-        classes, {"train": array_split("train", x_train, y_train), "test": array_split("test", x_test, y_test)}
-    )
-
-
-def read_tfds(name: str) -> Source:
-    """A data set of tensorflow-datasets that has image and label; its train, validation and test splits.
-
-    Raises:
-        MissingPackageError: tensorflow-datasets is not installed.
-        DataError: It has no such data set, or one without labelled images of one size.
-    """
-    try:
-        import tensorflow_datasets as tfds  # type: ignore[import-not-found]
-    except ImportError:
-        raise MissingPackageError(
-            "Data sets named 'tfds:...' need tensorflow-datasets; pip install 'resnets[tfds]'."
-        ) from None
-    try:
-        builder = tfds.builder(name)
-        builder.download_and_prepare()
-        parts = {SPLIT_FOLDERS[part]: part for part in builder.info.splits if part in SPLIT_FOLDERS}
-        arrays = {own: tfds.as_numpy(builder.as_dataset(split=part, batch_size=-1)) for own, part in parts.items()}
-    except Exception as error:
-        raise DataError(f"tensorflow-datasets could not give {name!r}: {_first_line(error)}.") from error
-    splits = {own: array_split(own, part["image"], part["label"]) for own, part in arrays.items()}
-    return Source(tuple(builder.info.features["label"].names), splits)
-
-
 def read_npz(path: Path) -> Source:
     """An .npz with x_train, y_train (and x_val, y_val, x_test, y_test), or images and labels; maybe "classes".
 
@@ -174,7 +64,7 @@ def read_npz(path: Path) -> Source:
     try:
         arrays = dict(np.load(path, allow_pickle=False))
     except Exception as error:
-        raise DataError(f"{path} cannot be read as .npz without unpickling: {_first_line(error)}.") from error
+        raise DataError(f"{path} cannot be read as .npz without unpickling: {first_line(error)}.") from error
     pairs = {"train": [("x_train", "y_train"), ("images", "labels"), ("x", "y"), ("data", "labels")],
              "val": [("x_val", "y_val")], "test": [("x_test", "y_test")]}  # fmt: skip
     splits: dict[str, Split] = {}
@@ -334,7 +224,8 @@ def _hidden(path: Path, root: Path) -> bool:
     return any(part.startswith((".", "__MACOSX")) for part in path.relative_to(root).parts)
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return the first line of an error of somebody else's, for a sentence of ours."""
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
 
 
