@@ -38,6 +38,7 @@ def test_small_images_in_short_trainings_are_left_as_they_are() -> None:
 def test_photographs_are_cropped_and_digits_are_not_mirrored() -> None:
     assert values(9469, 128, epochs=5)["crop"] == "resized"
     assert values(9469, 128, epochs=5)["flip"] is True
+    assert [values(9469, 128, epochs=epochs)["train_scale"] for epochs in (5, 20)] == [1, 0.75]
     assert values(1295, 8, flip=False)["flip"] is False
 
 

@@ -42,7 +42,7 @@ def derive(
     elif crop == "resized":
         area, words = (0.5, "mild") if epochs < _SHORT else (0.35, "usual") if epochs < _LONG else (0.2, "wide")
         settle("crop_area", area, f"{epochs} epochs, so {words} crops")
-        settle("train_scale", 0.75, "crops show things larger, so smaller training images match, and cost less")
+        settle("train_scale", *_train_scale(epochs))
     settle("flip", *_flip(flip, crop))
     if epochs >= _LONG and images >= 5000:
         settle("erasing", 0.25, f"{epochs} epochs can bear it")
@@ -75,6 +75,12 @@ def _crop(side: int, small: bool, epochs: int) -> tuple[str, str]:
     if epochs < _SHORT:
         return "none", f"in {epochs} epochs small images are learnt best as they are"
     return "pad", f"{side} pixels are too few to cut into"
+
+
+def _train_scale(epochs: int) -> tuple[float, str]:
+    if epochs < _SHORT:
+        return 1, f"{epochs} epochs learn most from images of full size"
+    return 0.75, "crops show things larger, so smaller training images match, and cost less"
 
 
 def _flip(allowed: bool, crop: str) -> tuple[bool, str]:
