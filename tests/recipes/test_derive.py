@@ -36,16 +36,20 @@ def test_small_images_in_short_trainings_are_left_as_they_are() -> None:
 
 
 def test_photographs_are_cropped_and_digits_are_not_mirrored() -> None:
-    assert values(9469, 128, epochs=5)["crop"] == "resized"
-    assert values(9469, 128, epochs=5)["flip"] is True
-    assert [values(9469, 128, epochs=epochs)["train_scale"] for epochs in (5, 20)] == [1, 0.75]
+    short, longer = values(9469, 128, epochs=5), values(9469, 128, epochs=20)
+    assert (short["crop"], short["pad"], short["flip"], short["warmup"]) == ("pad", 8, True, 0.05)
+    assert (longer["crop"], longer["train_scale"], longer["flip"]) == ("resized", 0.75, True)
+    assert "warmup" not in longer
+    assert "train_scale" not in short
+    assert values(9469, 128, epochs=5, crop="resized")["train_scale"] == 1
     assert values(1295, 8, flip=False)["flip"] is False
 
 
 def test_later_rules_build_on_what_is_fixed() -> None:
     assert values(57_500, 28, batch_size=256, epochs=20)["learning_rate"] == pytest.approx(0.4)
     assert "batch_size" not in values(57_500, 28, batch_size=256)
-    assert values(9469, 128, epochs=100)["crop_area"] < values(9469, 128, epochs=5)["crop_area"]
+    areas = [values(9469, 128, epochs=epochs, crop="resized")["crop_area"] for epochs in (5, 20, 100)]
+    assert areas == sorted(areas, reverse=True)
     assert "erasing" in values(9469, 128, epochs=100)
 
 

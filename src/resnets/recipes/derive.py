@@ -34,6 +34,8 @@ def derive(
     batch = settle("batch_size", *_batch(images, small, epochs))
     highest = 0.2 if small else 0.4
     settle("learning_rate", round(highest * batch / 128, 6), f"{highest} for a batch of 128, in proportion for {batch}")
+    if not small and epochs < _SHORT:
+        settle("warmup", 0.05, f"{epochs} epochs: most of them at high rates")
     settle("label_smoothing", 0.1 if classes > 2 else 0.05, f"{classes} classes")
     crop = settle("crop", *_crop(side, small, epochs))
     if crop == "pad":
@@ -70,6 +72,8 @@ def _batch(images: int, small: bool, epochs: int) -> tuple[int, str]:
 
 
 def _crop(side: int, small: bool, epochs: int) -> tuple[str, str]:
+    if not small and epochs < _SHORT:
+        return "pad", f"in {epochs} epochs photographs are learnt best whole, a little shifted"
     if not small:
         return "resized", "photographs show things at every scale"
     if epochs < _SHORT:
