@@ -72,13 +72,13 @@ def _batch(images: int, small: bool, epochs: int) -> tuple[int, str]:
 
 
 def _crop(side: int, small: bool, epochs: int) -> tuple[str, str]:
-    if not small and epochs < _SHORT:
-        return "pad", f"in {epochs} epochs photographs are learnt best whole, a little shifted"
-    if not small:
-        return "resized", "photographs show things at every scale"
-    if epochs < _SHORT:
+    if small and epochs < _SHORT:
         return "none", f"in {epochs} epochs small images are learnt best as they are"
-    return "pad", f"{side} pixels are too few to cut into"
+    if small:
+        return "pad", f"{side} pixels are too few to cut into"
+    if epochs < _SHORT:
+        return "pad", f"in {epochs} epochs photographs are learnt best whole, a little shifted"
+    return "resized", "photographs show things at every scale"
 
 
 def _train_scale(epochs: int) -> tuple[float, str]:
