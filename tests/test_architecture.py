@@ -29,7 +29,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 }
 WITHOUT_KERAS = [
     "resnets.cli", "resnets.api", "resnets.records", "resnets.errors",
-    "resnets.networks.spec", "resnets.networks.catalog", "resnets.networks.names",
+    "resnets.networks.spec", "resnets.networks.catalog", "resnets.networks.names", "resnets.networks.blocks",
+    "resnets.networks.topology", "resnets.networks.sketch",
     "resnets.data.spec", "resnets.data.catalog", "resnets.recipes.spec", "resnets.recipes.catalog",
     "resnets.runs.directory", "resnets.runs.record", "resnets.runs.display",
     "resnets.figures.curves", "resnets.figures.confusion", "resnets.figures.style",

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
         StoppedError,
         UsageError,
     )
-    from resnets.networks.build import build
+    from resnets.networks.build import build, features
     from resnets.networks.catalog import list_networks, network
     from resnets.networks.public import BasicBlock, ResNet
     from resnets.networks.spec import NetworkSpec
+    from resnets.networks.weights.public import load_weights, save_weights
     from resnets.recipes.catalog import recipe
     from resnets.recipes.spec import Recipe
 
@@ -40,10 +41,13 @@ _HOME = {
     "StoppedError": "errors",
     "UsageError": "errors",
     "build": "networks.build",
+    "features": "networks.build",
     "list_networks": "networks.catalog",
+    "load_weights": "networks.weights.public",
     "network": "networks.catalog",
     "open_run": "api",
     "recipe": "recipes.catalog",
+    "save_weights": "networks.weights.public",
     "train": "api",
 }
 
@@ -60,10 +64,13 @@ __all__ = [
     "StoppedError",
     "UsageError",
     "build",
+    "features",
     "list_networks",
+    "load_weights",
     "network",
     "open_run",
     "recipe",
+    "save_weights",
     "train",
 ]
 

@@ -164,7 +164,6 @@ def networks(
     classes: Annotated[int | None, Parameter(help="Number of classes.")] = None,
     image_size: Annotated[int | None, Parameter(help="Side of the images, in pixels.")] = None,
     as_json: Json = False,
-    quiet: Quiet = False,
 ) -> None:
     """List networks with weight layers, trainable parameters and multiply-adds.
 
@@ -175,7 +174,7 @@ def networks(
     _start()
     from resnets.commands.networks import networks as command
 
-    rows = command(pattern, classes=classes, image_size=image_size, quiet=quiet)
+    rows = command(pattern, classes=classes, image_size=image_size)
     if as_json:
         _print_json(rows)
         return

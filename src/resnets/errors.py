@@ -42,6 +42,9 @@ class StoppedError(ResnetsError):
     exit_code = 75
 
 
+_LISTED = 40
+
+
 def unknown(kind: str, name: str, choices: Iterable[str]) -> UsageError:
     """Return the error for a name that is not among the choices, offering the nearest ones.
 
@@ -52,5 +55,8 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> UsageError:
     """
     valid = {choice.casefold(): choice for choice in sorted(choices)}
     near = [valid[key] for key in difflib.get_close_matches(name.casefold(), valid, n=3, cutoff=0.5)]
-    hint = f"did you mean {' or '.join(repr(n) for n in near)}?" if near else f"valid: {', '.join(valid.values())}."
+    listed = ", ".join([*valid.values()][:_LISTED]) + (
+        f" and {len(valid) - _LISTED} more" if len(valid) > _LISTED else ""
+    )
+    hint = f"did you mean {' or '.join(repr(n) for n in near)}?" if near else f"valid: {listed}."
     return UsageError(f"There is no {kind} {name!r}; {hint}")

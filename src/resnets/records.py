@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -31,11 +32,18 @@ def check_kinds(record: Any) -> None:
     Raises:
         UsageError: Names the field and what it takes.
     """
-    for name, hint in get_type_hints(type(record)).items():
+    kind: Any = type(record)
+    for name, hint in hints(kind).items():
         value = getattr(record, name)
         hint = type(get_args(hint)[0]) if get_origin(hint) is Literal else hint
         if not _is_kind(value, hint):
             raise UsageError(f"{name} takes {_WORDS.get(hint, 'numbers')}, not {value!r}.")
+
+
+@functools.cache
+def hints(cls: Any) -> dict[str, Any]:
+    """Return the annotated kinds of a record's fields."""
+    return get_type_hints(cls)
 
 
 _WORDS = {

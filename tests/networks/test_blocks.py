@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from resnets.networks.blocks import Maker
+from resnets.networks.blocks import Place, residual_block
+from resnets.networks.build import KerasMaker
 from resnets.networks.layers import FusedBatchNormalization
 from resnets.networks.spec import NetworkSpec
 
@@ -64,7 +65,8 @@ def shortcut_post(x: Image, w: Weights, spec: NetworkSpec, stride: int, filters:
         return x
     if spec.shortcut == "pad":
         x = x[:, ::stride, ::stride]
-        return np.concatenate([x, np.zeros((*x.shape[:3], filters - x.shape[-1]))], -1)
+        half = np.zeros((*x.shape[:3], (filters - x.shape[-1]) // 2))
+        return np.concatenate([half, x, half], -1)
     if spec.shortcut == "pool" and stride == 2:
         x, stride = mean_of_pairs(x), 1
     x = conv(x, w["shortcut_conv"][0], stride)
@@ -107,7 +109,7 @@ def bottleneck_pre(x: Image, w: Weights, spec: NetworkSpec, stride: int) -> Imag
 def one_block(spec: NetworkSpec, channels: int = 4, stride: int = 1, side: int | None = None) -> keras.Model:
     """A model of one block, whose norms have random scales, offsets and statistics."""
     inputs = keras.Input((side, side, channels))
-    model = keras.Model(inputs, Maker(spec).block(inputs, 1, 1, stride))
+    model = keras.Model(inputs, residual_block(KerasMaker(spec), inputs, Place(stride=stride)))
     rng = np.random.default_rng(5)
     for layer in model.layers:
         if isinstance(layer, layers.BatchNormalization):
@@ -201,7 +203,7 @@ def test_a_bottleneck_computes_what_pytorch_computes(stride: int, side: int) -> 
 @pytest.mark.parametrize("spec", [POST, replace(POST, block="bottleneck", expansion=1)], ids=["basic", "bottleneck"])
 def test_zero_gamma_starts_a_block_as_its_shortcut(spec: NetworkSpec, training: bool) -> None:
     inputs = keras.Input((6, 6, 8))
-    model = keras.Model(inputs, Maker(replace(spec, zero_gamma=True)).block(inputs, 1, 1))
+    model = keras.Model(inputs, residual_block(KerasMaker(replace(spec, zero_gamma=True)), inputs, Place()))
     x = np.random.default_rng(0).normal(size=(3, 6, 6, 8)).astype("float32")
     np.testing.assert_array_equal(ops.convert_to_numpy(model(x, training=training)), relu(x))
 
@@ -209,7 +211,7 @@ def test_zero_gamma_starts_a_block_as_its_shortcut(spec: NetworkSpec, training: 
 def test_drop_path_and_dropout_stand_where_the_papers_put_them() -> None:
     inputs = keras.Input((6, 6, 8))
     spec = replace(POST, dropout=0.3)
-    model = keras.Model(inputs, Maker(spec).block(inputs, 1, 1, drop_path=0.2))
+    model = keras.Model(inputs, residual_block(KerasMaker(spec), inputs, Place(drop_path=0.2)))
     names = [layer.name.removeprefix("stage1_block1_") for layer in model.layers[1:]]
     assert names == ["conv1", "bn1", "relu1", "dropout", "conv2", "bn2", "drop_path", "add", "out"]
     assert model.get_layer("stage1_block1_dropout").rate == 0.3
@@ -228,7 +230,7 @@ def test_a_strided_convolution_pads_in_a_layer_of_its_own_unless_the_padding_is_
 def test_a_portable_block_is_made_of_stock_layers_and_computes_the_same() -> None:
     inputs = keras.Input((8, 8, 4))
     ours = one_block(POST, stride=2, side=8)
-    stock = keras.Model(inputs, Maker(POST, portable=True).block(inputs, 1, 1, 2))
+    stock = keras.Model(inputs, residual_block(KerasMaker(POST, portable=True), inputs, Place(stride=2)))
     assert any(isinstance(layer, FusedBatchNormalization) for layer in ours.layers)
     assert all(type(layer).__module__.startswith("keras.") for layer in stock.layers)
     stock.set_weights(ours.get_weights())

@@ -17,22 +17,85 @@ import pytest
 from keras import layers, ops
 
 from resnets.errors import UsageError
-from resnets.networks.build import build, smallest_side
+from resnets.networks.build import build, features
 from resnets.networks.catalog import network
 from resnets.networks.layers import DropPath, LowestPadding
 from resnets.networks.spec import NetworkSpec
+from resnets.networks.topology import smallest_side
 
-TINY = NetworkSpec(depths=(1, 1), widths=(8, 16), stem="cifar", stem_width=8)
+from .helpers import same_layers
+
+TINY = NetworkSpec(depths=(1, 1), widths=(8, 16), stem="cifar", stem_width=8, norm_groups=4)
 CROSS = {
     "block": ("basic", "bottleneck"),
     "order": ("post", "pre"),
     "shortcut": ("projection", "pool", "pad", "none"),
+    "projections": ("needed", "stages", "all"),
     "stem": ("imagenet", "deep", "cifar", "tutorial", "none"),
-    "downsample": ("stride", "pool"),
-    "norm": ("batch", "none"),
+    "stem_norm": (True, False),
+    "stem_pool": ("max", "max_zeros", "conv", "none"),
+    "downsample": ("stride", "blur", "pool"),
+    "stride_on": ("spatial", "first"),
+    "stride_at": ("first", "last"),
+    "output_stride": (0, 1, 2, 4),
+    "groups": (1, 2),
+    "squeeze_ratio": (0, 0.25),
+    "dropout": (0, 0.1),
+    "drop_path": (0, 0.2),
+    "zero_gamma": (False, True),
+    "norm": ("batch", "group", "none"),
+    "conv_bias": ("none", "all", "unnormed"),
     "padding": ("explicit", "same"),
 }
-COMBINATIONS = [dict(zip(CROSS, values, strict=True)) for values in itertools.product(*CROSS.values())]
+
+
+SMALL_STEMS = ("cifar", "tutorial", "none")
+REFUSED: tuple[dict[str, tuple[Any, ...]], ...] = (
+    {"block": ("basic",), "groups": (2,)},
+    {"block": ("basic",), "stride_on": ("first",)},
+    {"block": ("bottleneck",), "dropout": (0.1,)},
+    {"zero_gamma": (True,), "norm": ("none",)},
+    {"zero_gamma": (True,), "order": ("pre",)},
+    {"zero_gamma": (True,), "shortcut": ("none",)},
+    {"shortcut": ("pad", "none"), "projections": ("stages", "all")},
+    {"stem": SMALL_STEMS, "stem_pool": ("max_zeros", "conv", "none")},
+    {"order": ("post",), "stem_norm": (False,)},
+    {"order": ("pre",), "stem": ("none",), "norm": ("group",)},
+    {"downsample": ("pool",), "shortcut": ("pool",)},
+    {"downsample": ("pool",), "stride_at": ("last",)},
+    {"downsample": ("pool",), "output_stride": (1, 2, 4)},
+    {"stride_at": ("last",), "output_stride": (1, 2, 4)},
+    {"stem": SMALL_STEMS, "output_stride": (4,)},
+    {"stem": ("imagenet", "deep"), "output_stride": (1,)},
+    {"stem": ("imagenet", "deep"), "stem_pool": ("max", "max_zeros", "conv"), "output_stride": (2,)},
+)
+
+
+def is_refused(fields: dict[str, Any]) -> bool:
+    return any(all(fields[name] in values for name, values in rule.items()) for rule in REFUSED)
+
+
+def random_combinations(count: int, seed: int) -> Iterator[dict[str, Any]]:
+    """Half of the values, drawn anew for each combination, are a network's usual ones: most others are refused."""
+    rng = random.Random(seed)
+    for _ in range(count):
+        yield {name: values[0] if rng.random() < 0.5 else rng.choice(values) for name, values in CROSS.items()}
+
+
+def covering_every_pair() -> list[dict[str, Any]]:
+    """Combinations that are not refused and together hold every pair of values that can stand together."""
+    seen: set[tuple[Any, ...]] = set()
+    chosen = []
+    for fields in random_combinations(20_000, 0):
+        if not is_refused(fields):
+            new = set(itertools.combinations(fields.items(), 2)) - seen
+            if new:
+                seen |= new
+                chosen.append(fields)
+    return chosen
+
+
+COVERING = covering_every_pair()
 
 
 def noise(*shape: int) -> np.ndarray:
@@ -43,38 +106,38 @@ def outputs(model: keras.Model, x: np.ndarray) -> np.ndarray:
     return np.asarray(ops.convert_to_numpy(model(x)))
 
 
-def assert_is_refused_or_gives_logits(fields: dict[str, Any]) -> None:
-    try:
-        spec = replace(TINY, **fields)
-    except UsageError:
-        return
-    y = outputs(build(spec, 3, (16, 16, 3)), noise(2, 16, 16, 3))
-    assert (y.shape, y.dtype) == ((2, 3), np.float32), fields
-    assert np.isfinite(y).all(), fields
+def label(fields: dict[str, Any]) -> str:
+    return "-".join(map(str, fields.values()))
 
 
-def label(fields: dict[str, str]) -> str:
-    return "-".join(fields.values())
-
-
-@pytest.mark.parametrize("fields", random.Random(0).sample(COMBINATIONS, 40), ids=label)
-def test_a_combination_of_fields_is_refused_or_gives_finite_logits(fields: dict[str, Any]) -> None:
-    assert_is_refused_or_gives_logits(fields)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("stem", CROSS["stem"])
-@pytest.mark.parametrize("block", CROSS["block"])
-def test_every_combination_of_fields_is_refused_or_gives_finite_logits(block: str, stem: str) -> None:
-    for fields in COMBINATIONS:
-        if (fields["block"], fields["stem"]) == (block, stem):
-            assert_is_refused_or_gives_logits(fields)
-
-
-def test_only_pooled_shortcuts_without_strides_are_refused_among_the_combinations() -> None:
-    for fields in COMBINATIONS:
-        if (fields["shortcut"], fields["downsample"]) != ("pool", "pool"):
+def test_exactly_the_combinations_that_make_no_sense_are_refused() -> None:
+    kept = 0
+    for fields in random_combinations(5_000, 1):
+        try:
             replace(TINY, **fields)
+        except UsageError:
+            assert is_refused(fields), fields
+        else:
+            assert not is_refused(fields), fields
+            kept += 1
+    assert kept > 500
+
+
+@pytest.mark.usefixtures("seeded")
+@pytest.mark.parametrize("fields", COVERING, ids=label)
+def test_combinations_with_every_pair_of_values_are_as_sketched_and_train_a_step(fields: dict[str, Any]) -> None:
+    spec = replace(TINY, **fields)
+    model = build(spec, 3, (16, 16, 3))
+    same_layers(spec, model, 16)
+    model.compile(keras.optimizers.SGD(0.01), keras.losses.SparseCategoricalCrossentropy(True), run_eagerly=True)
+    before = [v.numpy() for v in model.trainable_variables]
+    assert np.isfinite(model.train_on_batch(noise(4, 16, 16, 3), np.arange(4) % 3))
+    after = [v.numpy() for v in model.trainable_variables]
+    assert all(np.isfinite(v).all() for v in after)
+    assert any((a != b).any() for a, b in zip(before, after, strict=True))
+    y = outputs(model, noise(2, 16, 16, 3))
+    assert (y.shape, y.dtype) == ((2, 3), np.float32)
+    assert np.isfinite(y).all()
 
 
 _BOTTLENECK = {"block": "bottleneck"}
@@ -84,23 +147,31 @@ FIELDS: dict[str, tuple[dict[str, Any], Any]] = {
     "block": ({}, "bottleneck"),
     "order": ({}, "pre"),
     "shortcut": ({}, "pad"),
+    "projections": ({}, "all"),
     "shortcut_norm": ({}, False),
     "shortcut_from": ({}, 2),
     "stem": ({}, "tutorial"),
     "stem_width": ({}, 4),
+    "stem_inner": ({"stem": "deep"}, (4, 6)),
+    "stem_norm": ({"order": "pre"}, False),
+    "stem_pool": ({"stem": "imagenet"}, "conv"),
     "downsample": ({}, "pool"),
     "stride_on": (_BOTTLENECK, "first"),
+    "stride_at": ({}, "last"),
+    "output_stride": ({}, 1),
     "expansion": (_BOTTLENECK, 2),
     "groups": (_BOTTLENECK, 2),
     "inner_scale": (_BOTTLENECK, 2),
     "squeeze_ratio": ({}, 0.25),
+    "squeeze_divisor": ({"squeeze_ratio": 0.25}, 3),
     "dropout": ({}, 0.1),
     "drop_path": ({}, 0.1),
     "zero_gamma": ({}, True),
     "norm": ({}, "none"),
+    "norm_groups": ({"norm": "group"}, 8),
     "norm_momentum": ({}, 0.99),
     "norm_epsilon": ({}, 1e-3),
-    "conv_bias": ({}, True),
+    "conv_bias": ({}, "all"),
     "padding": ({}, "same"),
     "initializer": ({}, "he_normal"),
     "head_widths": ({}, (8,)),
@@ -180,6 +251,65 @@ def test_the_policy_in_force_is_taken_and_logits_stay_float32() -> None:
     assert model.output.dtype == "float32"
 
 
+@pytest.mark.parametrize("side", [64, 65])
+@pytest.mark.parametrize("block", ["basic", "bottleneck"])
+def test_an_output_stride_turns_strides_into_dilations(block: Any, side: int) -> None:
+    spec = replace(TINY, depths=(1, 2, 2, 2), widths=(8, 8, 16, 24), stem="imagenet", block=block, output_stride=8)
+    model = build(spec, 3, (side, side, 3))
+    first, second = ("conv1", "conv2") if block == "basic" else ("conv2", "conv2")
+    rates = {
+        (s, b): (model.get_layer(f"stage{s}_block{b}_{first}").dilation_rate[0],
+                 model.get_layer(f"stage{s}_block{b}_{second}").dilation_rate[0])
+        for s in (2, 3, 4) for b in (1, 2)
+    }  # fmt: skip
+    # the block that would have strided sees the old map with its first 3x3
+    late = (1, 2) if block == "basic" else (1, 1), (2, 4) if block == "basic" else (2, 2)
+    assert rates == {
+        (2, 1): (1, 1), (2, 2): (1, 1), (3, 1): late[0], (3, 2): (2, 2), (4, 1): late[1], (4, 2): (4, 4)
+    }  # fmt: skip
+    assert model.get_layer("stage4_block2_out").output.shape[1] == -(-side // 8)
+    usual = build(replace(spec, output_stride=0), 3, (side, side, 3))
+    assert [v.shape for v in model.weights] == [v.shape for v in usual.weights]
+
+
+@pytest.mark.usefixtures("seeded")
+def test_a_dilated_network_sees_at_each_pixel_what_the_strided_one_sees_at_its_own() -> None:
+    """Dilation is subsampling undone: every other pixel of the dilated map is the strided map, but for the border."""
+    spec = replace(TINY, depths=(1, 1, 1), widths=(8, 8, 8), shortcut="none", stem="cifar")
+    strided, dilated = build(spec, 3, (33, 33, 3)), build(replace(spec, output_stride=2), 3, (33, 33, 3))
+    dilated.set_weights(strided.get_weights())
+    x = noise(1, 33, 33, 3)
+    coarse, fine = (outputs(keras.Model(m.input, m.get_layer("stage3_block1_relu1").output), x)
+                    for m in (strided, dilated))  # fmt: skip
+    np.testing.assert_allclose(fine[:, ::2, ::2], coarse, rtol=1e-4, atol=1e-5)
+
+
+def test_a_feature_pyramid_is_what_leaves_each_stage() -> None:
+    model = build(replace(network("resnet18"), widths=(8, 8, 16, 16), stem_width=8), 3, (64, 64, 3))
+    pyramid, x = features(model), noise(1, 64, 64, 3)
+    maps = {name: np.asarray(y).shape[1:] for name, y in pyramid(x).items()}
+    assert maps == {"C2": (16, 16, 8), "C3": (8, 8, 8), "C4": (4, 4, 16), "C5": (2, 2, 16)}
+    head = keras.Sequential([model.get_layer("head_pool"), model.get_layer("head_logits")])
+    np.testing.assert_allclose(outputs(model, x), np.asarray(head(pyramid(x)["C5"])), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"order": "pre"}, {"shortcut": "none"}, {"order": "pre", "shortcut": "none"}], ids=str
+)
+def test_a_feature_pyramid_of_other_orders_ends_each_stage_too(fields: dict[str, Any]) -> None:
+    model = build(replace(TINY, **fields), 3, (16, 16, 3))
+    ends = [y._keras_history.operation.name for y in features(model).outputs]
+    last = "conv2" if "pre" in fields.values() else "out"
+    if fields == {"order": "pre"}:
+        last = "add"
+    assert ends == [f"stage1_block1_{last}", f"stage2_block1_{last}"]
+
+
+def test_a_foreign_model_has_no_feature_pyramid() -> None:
+    with pytest.raises(UsageError, match=r"needs a network of resnets\.build"):
+        features(keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(4, 3)]))
+
+
 @pytest.mark.parametrize(
     ("stem", "downsample", "padding"),
     [
@@ -252,7 +382,7 @@ def test_drop_path_rises_linearly_from_nothing_to_the_last_block() -> None:
 @pytest.mark.parametrize("order", ["post", "pre"])
 @pytest.mark.parametrize("side", [16, 17])
 def test_the_pool_of_the_stem_ignores_its_border(order: Any, side: int) -> None:
-    model = build(replace(TINY, stem="imagenet", order=order), 3, (side, side, 3))
+    model = build(replace(TINY, stem="imagenet", order=order, stem_norm=order == "post"), 3, (side, side, 3))
     assert isinstance(model.get_layer("stem_pool_pad"), LowestPadding) == (order == "pre")
     before, after = model.get_layer("stem_pool_pad").input, model.get_layer("stem_pool").output
     probe = keras.Model(model.input, [before, after])

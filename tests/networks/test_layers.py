@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from resnets.networks.layers import ChannelPadding, DropPath, FusedBatchNormalization, LowestPadding
+from resnets.networks.layers import BlurPool, ChannelPadding, DropPath, FusedBatchNormalization, LowestPadding
 
 SHAPE = (6, 5, 4, 3)
 
@@ -139,13 +139,15 @@ def test_fused_norm_takes_every_setting_that_keras_takes(settings: dict[str, Any
     np.testing.assert_allclose(numbers(ours(x, training=True)), numbers(stock(x, training=True)), atol=1e-5)
 
 
-def test_channel_padding_appends_zero_channels() -> None:
+@pytest.mark.parametrize(("channels", "before"), [(3, 0), (4, 0), (5, 1), (8, 2)])
+def test_channel_padding_puts_zeros_on_both_sides_of_the_channels(channels: int, before: int) -> None:
     x = draw()
-    layer = ChannelPadding(5)
+    layer = ChannelPadding(channels)
     y = numbers(layer(x))
-    np.testing.assert_array_equal(y[..., :3], x)
-    assert y.shape == (*SHAPE[:3], 5) == layer.compute_output_shape(SHAPE)
-    assert not y[..., 3:].any()
+    np.testing.assert_array_equal(y[..., before : before + 3], x)
+    assert y.shape == (*SHAPE[:3], channels) == layer.compute_output_shape(SHAPE)
+    assert not y[..., :before].any()
+    assert not y[..., before + 3 :].any()
 
 
 def test_a_max_pool_behind_lowest_padding_ignores_the_border() -> None:
@@ -194,3 +196,18 @@ def test_the_small_layers_survive_their_config_and_keep_the_type(layer: layers.L
 
 def _training(layer: layers.Layer) -> dict[str, bool]:
     return {"training": True} if isinstance(layer, DropPath) else {}
+
+
+@pytest.mark.parametrize("side", [2, 5, 6])
+def test_a_blur_pool_is_a_binomial_mean_over_a_mirrored_border(side: int) -> None:
+    x = np.random.default_rng(0).normal(size=(2, side, side + 1, 3)).astype("float32")
+    padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
+    weights = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]]) / 16
+    expected = np.stack([
+        np.stack([np.einsum("nijc,ij->nc", padded[:, i : i + 3, j : j + 3], weights) for j in range(0, side + 1, 2)], 1)
+        for i in range(0, side, 2)
+    ], 1)  # fmt: skip
+    layer = BlurPool()
+    np.testing.assert_allclose(ops.convert_to_numpy(layer(x)), expected, rtol=1e-5, atol=1e-6)
+    assert layer.compute_output_shape((None, side, None, 3)) == (None, -(-side // 2), None, 3)
+    assert BlurPool.from_config(layer.get_config()).strides == 2

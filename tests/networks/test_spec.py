@@ -51,7 +51,8 @@ def test_a_spec_cannot_be_changed_and_can_be_a_key() -> None:
     ("base", "change", "says"),
     [
         *((BASIC, {field: "nonsense"}, f"no {field} kind 'nonsense'; valid|did you mean") for field in (
-            "block", "order", "shortcut", "stem", "norm", "initializer", "downsample", "stride_on", "padding")),
+            "block", "order", "shortcut", "projections", "stem", "stem_pool", "norm", "initializer", "downsample",
+            "stride_on", "stride_at", "conv_bias", "padding")),
         (BASIC, {"shortcut": "projektion"}, "did you mean 'projection'"),
         (BASIC, {"depths": (), "widths": ()}, "of one length, at least 1"),
         (BASIC, {"depths": (1, 1, 1)}, "of one length"),
@@ -83,6 +84,23 @@ def test_a_spec_cannot_be_changed_and_can_be_a_key() -> None:
         (BASIC, {"shortcut": "pool", "downsample": "pool"}, "shortcut='pool' halves where the block strides"),
         (BASIC, {"stem": "deep", "stem_width": 7}, "stem_width must be even, not 7"),
         (BOTTLENECK, {"groups": 3}, "inner width 8 cannot be split into 3 groups"),
+        (BASIC, {"stem_inner": (0, 8), "stem": "deep"}, "stem_inner must be whole numbers of at least 1"),
+        (BASIC, {"stem_inner": (8, 8)}, "stem_inner takes the two inner widths of stem='deep'"),
+        (BASIC, {"stem_inner": (8,), "stem": "deep"}, "stem_inner takes the two inner widths"),
+        (BASIC, {"stem_pool": "conv", "stem": "cifar"}, "stem_pool='conv' belongs to the stems"),
+        (BASIC, {"stem_norm": False}, "stem_norm=False belongs to order='pre'"),
+        (BASIC, {"squeeze_divisor": 0}, "squeeze_divisor must be at least 1"),
+        (BASIC, {"norm": "group", "norm_groups": 0}, "norm_groups must be at least 1"),
+        (BASIC, {"norm": "group", "norm_groups": 16}, "cannot split 8 channels into 16 groups"),
+        (BASIC, {"norm": "group", "norm_groups": 8, "stem": "deep", "stem_width": 8}, "cannot split 4 channels"),
+        (BASIC, {"projections": "all", "shortcut": "none"}, "projections='all' needs projections"),
+        (BASIC, {"projections": "stages", "shortcut": "pad"}, "projections='stages' needs projections"),
+        (BASIC, {"stride_at": "last", "downsample": "pool"}, "but downsample='pool' has none"),
+        (BASIC, {"output_stride": 8, "downsample": "pool"}, "but downsample='pool' has none"),
+        (BASIC, {"output_stride": 4, "stride_at": "last"}, "output_stride needs the strides in the first blocks"),
+        (BASIC, {"output_stride": 2}, r"output_stride can be one of \[4, 8\] here, not 2"),
+        (BASIC, {"output_stride": 16}, r"one of \[4, 8\] here"),
+        (BASIC, {"output_stride": 4, "stem": "cifar"}, r"one of \[1, 2\] here"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_built_is_refused(base: NetworkSpec, change: dict[str, Any], says: str) -> None:

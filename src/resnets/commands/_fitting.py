@@ -22,6 +22,7 @@ from resnets.figures.style import save
 from resnets.measures.accuracy import score, softmax
 from resnets.measures.cost import model_cost
 from resnets.networks.build import build
+from resnets.networks.sketch import sketch
 from resnets.networks.spec import NetworkSpec
 from resnets.recipes.averaging import reestimate_norms
 from resnets.recipes.build import build_optimizer
@@ -67,7 +68,7 @@ def fit(run: RunDirectory, plan: Plan, display: Display) -> RunDirectory:
     # training and later use may see images of different sizes, so the model that trains takes any
     model = build(plan.spec, classes, (None, None, shape[2]), dtype=plan.policy)
     _compile(model, recipe, steps, classes)
-    cost = model_cost(build(plan.spec, classes, shape))
+    cost = sketch(plan.spec, classes, shape)
     display.say(
         f"network  {plan.network_name}: {cost.parameters:,} parameters, "
         f"{cost.multiply_adds / 1e6:,.1f} M multiply-adds an image"

@@ -4,34 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
-from resnets.measures.cost import model_cost
-from resnets.networks.build import build
 from resnets.networks.catalog import NETWORKS, list_networks
+from resnets.networks.sketch import sketch
 from resnets.networks.spec import NetworkSpec
-from resnets.runs.display import Display
 
 
-def networks(
-    pattern: str = "*", *, classes: int | None = None, image_size: int | None = None, quiet: bool = False
-) -> list[dict[str, Any]]:
+def networks(pattern: str = "*", *, classes: int | None = None, image_size: int | None = None) -> list[dict[str, Any]]:
     """Return name, weight layers, trainable parameters and multiply-adds of networks.
 
     Args:
         pattern: Shell pattern of names.
         classes: Number of classes; None takes 1000 behind an ImageNet stem and 10 behind others.
         image_size: Side of the images in pixels; None takes 224 behind an ImageNet stem and 32 behind others.
-        quiet: Show no progress.
 
     Raises:
         UsageError: No name matches, or a network cannot take the size.
     """
-    names = list_networks(pattern)
     rows = []
-    for name in Display(quiet=quiet).track(names, len(names), "building networks"):
+    for name in list_networks(pattern):
         spec = NETWORKS[name]
         side = usual_side(spec) if image_size is None else image_size
         outputs = (1000 if usual_side(spec) == 224 else 10) if classes is None else classes
-        cost = model_cost(build(spec, outputs, (side, side, 3)))
+        cost = sketch(spec, outputs, (side, side, 3))
         rows.append({
             "name": name, "layers": spec.layers, "residual": spec.is_residual, "classes": outputs, "image_size": side,
             "parameters": cost.parameters, "multiply_adds": cost.multiply_adds, "source": spec.source,

@@ -17,10 +17,10 @@ from resnets.data.load import load, locate, sizes
 from resnets.data.preprocess import Preprocess, derive
 from resnets.data.scan import add_up, scan
 from resnets.errors import DataError, UsageError
-from resnets.networks.build import check_image_shape
 from resnets.networks.catalog import NETWORKS
 from resnets.networks.catalog import network as named_network
 from resnets.networks.spec import NetworkSpec
+from resnets.networks.topology import check_image_shape
 from resnets.recipes.build import choose_precision
 from resnets.recipes.derive import derive as derive_recipe
 from resnets.recipes.resolve import Resolved, resolve

@@ -1,149 +1,138 @@
-"""Convolution, norm, shortcut kinds, squeeze-excitation, one residual block: the only code that knows a block's inside.
-
-Padding, once and for all: a convolution of stride 1 pads "same". One of stride 2 is preceded by its own symmetric
-zero padding and runs "valid", because TensorFlow's "same" pads unevenly there, and because padding inside the strided
-operation makes its bfloat16 filter gradient many times slower.
-"""
+"""One residual block: the only code that knows a block's inside. Pure topology; a Maker makes the layers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-import keras
-from keras import layers
-
 from resnets.errors import UsageError
-from resnets.networks.layers import ChannelPadding, DropPath, FusedBatchNormalization
+from resnets.networks.maker import Maker
 from resnets.networks.names import prefix
-from resnets.networks.spec import NetworkSpec
-
-_INITIALIZERS = {
-    "he_fan_out": lambda: keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal"),
-    "he_normal": keras.initializers.HeNormal,
-    "glorot_uniform": keras.initializers.GlorotUniform,
-}
 
 
 @dataclass(frozen=True)
-class Maker:
-    """Makes the layers of one network: holds what they share, so that a block below is pure topology.
+class Place:
+    """Where a block stands, and what follows from it.
 
     Attributes:
-        spec: The network.
-        dtype: Keras dtype policy of the layers, or None for the one in force.
-        portable: Use only stock Keras layers for what has a stock layer.
+        stage: Stage number from 1.
+        block: Block number from 1 within the stage.
+        stride: Of the block.
+        dilation: Of the 3x3 convolutions.
+        first_dilation: Of the block's first 3x3 convolution, which still sees the map of the stage before.
+        drop_path: Chance of dropping the residual branch.
     """
 
-    spec: NetworkSpec
-    dtype: Any = None
-    portable: bool = False
+    stage: int = 1
+    block: int = 1
+    stride: int = 1
+    dilation: int = 1
+    first_dilation: int = 1
+    drop_path: float = 0
 
-    def conv(self, x: Any, name: str, filters: int, size: int, stride: int = 1, groups: int = 1) -> Any:
-        """Convolve, padding as the head of this file says."""
-        padding = "same"
-        if stride > 1 and self.spec.padding == "explicit":
-            padding = "valid"
-            if size > 1:
-                x = layers.ZeroPadding2D(size // 2, name=f"{name}_pad", dtype=self.dtype)(x)
-        return self.plain_conv(x, name, filters, size, stride, padding, groups)
+    @property
+    def prefix(self) -> str:
+        """What the names of the block's layers begin with."""
+        return prefix("stage", self.stage, self.block)
 
-    def plain_conv(self, x: Any, name: str, filters: int, size: int, stride: int, padding: str, groups: int = 1) -> Any:
-        """Convolve with Keras' own padding."""
-        return layers.Conv2D(
-            filters, size, stride, padding, groups=groups, use_bias=self.spec.conv_bias,
-            kernel_initializer=_INITIALIZERS[self.spec.initializer](), name=name, dtype=self.dtype,
-        )(x)  # fmt: skip
 
-    def norm(self, x: Any, name: str, zero: bool = False) -> Any:
-        """Normalise, or do nothing in a network without norms."""
-        if self.spec.norm == "none":
-            return x
-        kind = layers.BatchNormalization if self.portable else FusedBatchNormalization
-        return kind(
-            momentum=self.spec.norm_momentum, epsilon=self.spec.norm_epsilon,
-            gamma_initializer="zeros" if zero else "ones", name=name, dtype=self.dtype,
-        )(x)  # fmt: skip
+def residual_block(make: Maker, x: Any, place: Place) -> Any:
+    """One block: post is branch, + shortcut, ReLU; pre is norm, ReLU, branch, + shortcut.
 
-    def relu(self, x: Any, name: str) -> Any:
-        """Apply a ReLU of its own name, so that each activation can be addressed."""
-        return layers.ReLU(name=name, dtype=self.dtype)(x)
+    Args:
+        make: Makes the layers.
+        x: Images, shape (n, h, w, c).
+        place: Where the block stands.
+    """
+    spec, at = make.spec, place.prefix
+    inputs = x
+    if spec.order == "pre":
+        x = make.relu(make.norm(x, f"{at}bn1"), f"{at}relu1")
+    branch = _branch(make, x, place)
+    if spec.squeeze_ratio:
+        branch = _squeeze_excite(make, branch, at)
+    if spec.shortcut == "none" or place.stage < spec.shortcut_from:
+        return make.relu(branch, f"{at}out") if spec.order == "post" else branch
+    if place.drop_path:
+        branch = make.layer("DropPath", branch, f"{at}drop_path", rate=place.drop_path)
+    shortcut = _shortcut(make, inputs, x if spec.order == "pre" else inputs, place)
+    x = make.layer("Add", [branch, shortcut], f"{at}add")
+    return make.relu(x, f"{at}out") if spec.order == "post" else x
 
-    def dense(self, x: Any, name: str, units: int, activation: str = "relu") -> Any:
-        """Apply a dense layer with the initialisation that fits its activation."""
-        initializer = "he_normal" if activation == "relu" else "glorot_uniform"
-        return layers.Dense(units, activation, kernel_initializer=initializer, name=name, dtype=self.dtype)(x)
 
-    def block(self, x: Any, stage: int, block: int, stride: int = 1, drop_path: float = 0) -> Any:
-        """One block: post is branch, + shortcut, ReLU; pre is norm, ReLU, branch, + shortcut.
+def _branch(make: Maker, x: Any, place: Place) -> Any:
+    """basic: 3x3 (stride), 3x3. bottleneck: 1x1, 3x3, 1x1. Norm and ReLU between; after the last, norm in post."""
+    spec, at = make.spec, place.prefix
+    filters, inner = spec.outputs[place.stage - 1], spec.inner(spec.widths[place.stage - 1])
+    rows = [(filters, 3, place.first_dilation, 1), (filters, 3, place.dilation, 1)]
+    strided = 1
+    if spec.block == "bottleneck":
+        rows = [(inner, 1, 1, 1), (inner, 3, place.first_dilation, spec.groups), (filters, 1, 1, 1)]
+        strided = 1 if spec.stride_on == "first" else 2
+    for i, (units, size, dilation, groups) in enumerate(rows, start=1):
+        last, strides = i == len(rows), i == strided and place.stride > 1
+        blurs = strides and spec.downsample == "blur"
+        normed = not (last and spec.order == "pre")
+        x = make.conv(
+            x, f"{at}conv{i}", units, size, place.stride if strides and not blurs else 1,
+            groups=groups, dilation=dilation, normed=normed,
+        )  # fmt: skip
+        n = i + 1 if spec.order == "pre" else i
+        if normed:
+            x = make.norm(x, f"{at}bn{n}", zero=spec.zero_gamma and last)
+        if not last:
+            x = make.relu(x, f"{at}relu{n}")
+            if blurs:
+                x = make.layer("BlurPool", x, f"{at}blur", strides=place.stride)
+            if spec.dropout:
+                x = make.layer("Dropout", x, f"{at}dropout", rate=spec.dropout)
+    return x
 
-        Args:
-            x: Images, shape (n, h, w, c).
-            stage: Stage number from 1.
-            block: Block number from 1 within the stage.
-            stride: Stride of the block.
-            drop_path: Chance of dropping the residual branch.
-        """
-        spec, at = self.spec, prefix("stage", stage, block)
-        filters = spec.widths[stage - 1] * (spec.expansion if spec.block == "bottleneck" else 1)
-        inputs = x
-        if spec.order == "pre":
-            x = self.relu(self.norm(x, f"{at}bn1"), f"{at}relu1")
-        branch = self._branch(x, at, filters, spec.widths[stage - 1], stride)
-        if spec.squeeze_ratio:
-            branch = self._squeeze_excite(branch, at)
-        if spec.shortcut == "none" or stage < spec.shortcut_from:
-            return self.relu(branch, f"{at}out") if spec.order == "post" else branch
-        if drop_path:
-            branch = DropPath(drop_path, name=f"{at}drop_path", dtype=self.dtype)(branch)
-        changes = stride != 1 or inputs.shape[-1] != filters
-        shortcut = self._shortcut(x if spec.order == "pre" else inputs, at, filters, stride) if changes else inputs
-        x = layers.Add(name=f"{at}add", dtype=self.dtype)([branch, shortcut])
-        return self.relu(x, f"{at}out") if spec.order == "post" else x
 
-    def _branch(self, x: Any, at: str, filters: int, width: int, stride: int) -> Any:
-        """basic: 3x3 (stride), 3x3. bottleneck: 1x1, 3x3, 1x1. Norm and ReLU between; after the last, norm in post."""
-        spec = self.spec
-        inner = int(width * spec.inner_scale)
-        first, second = (stride, 1) if spec.stride_on == "first" else (1, stride)
-        rows = [(filters, 3, stride, 1), (filters, 3, 1, 1)]
-        if spec.block == "bottleneck":
-            rows = [(inner, 1, first, 1), (inner, 3, second, spec.groups), (filters, 1, 1, 1)]
-        for i, (units, size, step, groups) in enumerate(rows, start=1):
-            last = i == len(rows)
-            x = self.conv(x, f"{at}conv{i}", units, size, step, groups)
-            n = i + 1 if spec.order == "pre" else i
-            if not (last and spec.order == "pre"):
-                x = self.norm(x, f"{at}bn{n}", zero=spec.zero_gamma and last)
-            if not last:
-                x = self.relu(x, f"{at}relu{n}")
-                if spec.dropout:
-                    x = layers.Dropout(spec.dropout, name=f"{at}dropout", dtype=self.dtype)(x)
-        return x
+def _shortcut(make: Maker, inputs: Any, x: Any, place: Place) -> Any:
+    """Bring the block's input to the branch's shape.
 
-    def _shortcut(self, x: Any, at: str, filters: int, stride: int) -> Any:
-        """Bring the input to the branch's shape, by the kind that the spec names."""
-        spec, at = self.spec, f"{at}shortcut_"
-        if spec.shortcut == "pad":
-            if x.shape[-1] > filters:
-                raise UsageError(f"shortcut='pad' cannot bring {x.shape[-1]} channels to {filters}; use 'projection'.")
-            if stride > 1:
-                x = layers.MaxPooling2D(1, stride, name=f"{at}subsample", dtype=self.dtype)(x)
-            return ChannelPadding(filters, name=f"{at}channels", dtype=self.dtype)(x) if x.shape[-1] < filters else x
-        if spec.shortcut == "pool" and stride > 1:
-            # "same" counts no padding, which on odd sizes is PyTorch's ceil mode
-            x = layers.AveragePooling2D(2, stride, "same", name=f"{at}pool", dtype=self.dtype)(x)
-            stride = 1
-        x = self.conv(x, f"{at}conv", filters, 1, stride)
-        return self.norm(x, f"{at}bn") if spec.shortcut_norm and spec.order == "post" else x
+    The identity is of the raw input; a projection is of ``x``, which in pre-activation blocks has norm and ReLU behind
+    it (He 2016; torchvision and timm do the same).
+    """
+    spec, at = make.spec, f"{place.prefix}shortcut_"
+    stride, filters = place.stride, spec.outputs[place.stage - 1]
+    widens = make.channels(inputs) != filters
+    if spec.shortcut == "pad":
+        return _padded(make, x if widens or stride > 1 else inputs, at, filters, stride)
+    if not (widens or spec.projections == "all" or (spec.projections == "stages" and place.block == 1)):
+        if stride == 1:
+            return inputs
+        if spec.stride_at == "last":
+            return _subsampled(make, inputs, at, stride)
+    if spec.shortcut == "pool" and (stride > 1 or place.dilation > 1):
+        # "same" counts no padding, which on odd sizes is PyTorch's ceil mode
+        x = make.layer("AveragePooling2D", x, f"{at}pool", pool_size=2, strides=stride, padding="same")
+        stride = 1
+    normed = spec.shortcut_norm and spec.order == "post"
+    x = make.conv(x, f"{at}conv", filters, 1, stride, normed=normed)
+    return make.norm(x, f"{at}bn") if normed else x
 
-    def _squeeze_excite(self, x: Any, at: str) -> Any:
-        """Scale each channel by a gate: average pool, 1x1, ReLU, 1x1, sigmoid (Hu 2018)."""
-        filters = x.shape[-1]
-        gate = layers.GlobalAveragePooling2D(keepdims=True, name=f"{at}se_pool", dtype=self.dtype)(x)
-        for name, units, activation in (
-            ("reduce", max(1, int(filters * self.spec.squeeze_ratio)), "relu"),
-            ("expand", filters, "sigmoid"),
-        ):
-            gate = layers.Conv2D(units, 1, activation=activation, name=f"{at}se_{name}", dtype=self.dtype)(gate)
-        return layers.Multiply(name=f"{at}se_scale", dtype=self.dtype)([x, gate])
+
+def _subsampled(make: Maker, x: Any, at: str, stride: int) -> Any:
+    return make.layer("MaxPooling2D", x, f"{at}subsample", pool_size=1, strides=stride) if stride > 1 else x
+
+
+def _padded(make: Maker, x: Any, at: str, filters: int, stride: int) -> Any:
+    """Option A: subsample, and zeros for the channels that are missing."""
+    if make.channels(x) > filters:
+        raise UsageError(
+            f"shortcut='pad' cannot bring {make.channels(x)} channels to {filters}; use shortcut='projection'."
+        )
+    x = _subsampled(make, x, at, stride)
+    return make.layer("ChannelPadding", x, f"{at}channels", channels=filters) if make.channels(x) < filters else x
+
+
+def _squeeze_excite(make: Maker, x: Any, at: str) -> Any:
+    """Scale each channel by a gate: average pool, 1x1, ReLU, 1x1, sigmoid (Hu 2018)."""
+    filters, divisor = make.channels(x), make.spec.squeeze_divisor
+    units = max(divisor, int(filters * make.spec.squeeze_ratio + divisor // 2) // divisor * divisor)
+    gate = make.layer("GlobalAveragePooling2D", x, f"{at}se_pool", keepdims=True)
+    for name, width, activation in (("reduce", units, "relu"), ("expand", filters, "sigmoid")):
+        gate = make.layer("Conv2D", gate, f"{at}se_{name}", filters=width, kernel_size=1, activation=activation)
+    return make.layer("Multiply", [x, gate], f"{at}se_scale")

@@ -1,17 +1,55 @@
-"""build(spec, classes, image_shape) -> keras.Model: stem, stages, head."""
+"""build(spec, classes, image_shape) -> keras.Model: the topology in Keras layers."""
 
 from __future__ import annotations
 
+import contextlib
+from dataclasses import dataclass
 from typing import Any
 
 import keras
-from keras import layers
 
 from resnets.errors import UsageError
-from resnets.networks.blocks import Maker
+from resnets.networks import layers as ours
 from resnets.networks.catalog import network
-from resnets.networks.layers import LowestPadding
+from resnets.networks.maker import Maker
+from resnets.networks.names import parse
 from resnets.networks.spec import NetworkSpec
+from resnets.networks.topology import check_image_shape, logits
+
+_INITIALIZERS = {
+    "he_fan_out": lambda: keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal"),
+    "he_normal": keras.initializers.HeNormal,
+    "glorot_uniform": keras.initializers.GlorotUniform,
+}
+
+
+@dataclass(frozen=True)
+class KerasMaker(Maker):
+    """Makes Keras layers and applies them to Keras tensors.
+
+    Attributes:
+        spec: The network.
+        dtype: Keras dtype policy of the layers, or None for the one in force.
+        portable: Use only stock Keras layers for what has a stock layer.
+    """
+
+    spec: NetworkSpec
+    dtype: Any = None
+    portable: bool = False
+
+    def layer(self, kind: str, x: Any, name: str, **settings: Any) -> Any:
+        """Make a layer of a kind and apply it."""
+        settings = {"dtype": self.dtype, **settings}
+        if "kernel_initializer" in settings:
+            settings["kernel_initializer"] = _INITIALIZERS[settings["kernel_initializer"]]()
+        if kind == "BatchNormalization" and not self.portable:
+            kind = "FusedBatchNormalization"
+        return getattr(ours if hasattr(ours, kind) else keras.layers, kind)(name=name, **settings)(x)
+
+    def shape(self, x: Any) -> tuple[int | None, int | None, int]:
+        """Return height, width and channels of a Keras tensor."""
+        height, width, channels = x.shape[1:]
+        return (height, width, channels)
 
 
 def build(
@@ -40,94 +78,32 @@ def build(
     name = spec if isinstance(spec, str) else "network"
     spec = spec if isinstance(spec, NetworkSpec) else network(spec)
     check_image_shape(spec, classes, image_shape)
-    inputs = layers.Input(image_shape, name="image")
-    outputs = logits(features(inputs, Maker(spec, dtype, portable)), Maker(spec, dtype, portable), classes)
+    inputs = keras.layers.Input(image_shape, name="image")
+    outputs = logits(KerasMaker(spec, dtype, portable), inputs, classes)
     return keras.Model(inputs, outputs, name=name.replace("-", "_"))
 
 
-def features(x: Any, make: Maker) -> Any:
-    """Stem and stages: images (n, h, w, c) to feature maps (n, h', w', c')."""
-    spec = make.spec
-    x = _stem(x, make)
-    blocks, done = sum(spec.depths), 0
-    for stage, depth in enumerate(spec.depths, start=1):
-        for block in range(1, depth + 1):
-            strides = stage > 1 and block == 1 and spec.downsample == "stride"
-            rate = spec.drop_path * done / max(1, blocks - 1)
-            x = make.block(x, stage, block, stride=2 if strides else 1, drop_path=rate)
-            done += 1
-        if spec.downsample == "pool":
-            x = layers.MaxPooling2D(2, name=f"stage{stage}_pool", dtype=make.dtype)(x)
-    return x
+def features(model: keras.Model) -> keras.Model:
+    """Return the model's feature pyramid: what leaves each stage, for detection and segmentation heads.
 
+    Args:
+        model: A network of :func:`build`; weights are shared with it.
 
-def logits(x: Any, make: Maker, classes: int) -> Any:
-    """Head: feature maps (n, h, w, c) to float32 logits (n, classes)."""
-    spec = make.spec
-    if spec.order == "pre":
-        x = make.relu(make.norm(x, "head_bn"), "head_relu")
-    x = layers.GlobalAveragePooling2D(name="head_pool", dtype=make.dtype)(x)
-    for i, width in enumerate(spec.head_widths, start=1):
-        x = make.dense(x, f"head_dense{i}", width)
-    return layers.Dense(classes, name="head_logits", dtype="float32")(x)
-
-
-def _stem(x: Any, make: Maker) -> Any:
-    """The layers before the first stage, by kind. A pre-activation network leaves norm and ReLU to its blocks."""
-    spec = make.spec
-    if spec.stem == "none":
-        return x
-    if spec.stem == "tutorial":
-        x = make.plain_conv(x, "stem_conv", spec.stem_width, 3, 1, "valid")
-        x = make.relu(make.norm(x, "stem_bn"), "stem_relu")
-        return layers.MaxPooling2D(2, 1, "same", name="stem_pool", dtype=make.dtype)(x)
-    if spec.stem == "deep":
-        half = spec.stem_width // 2
-        for i, stride in ((1, 2), (2, 1)):
-            x = make.conv(x, f"stem_conv{i}", half, 3, stride)
-            x = make.relu(make.norm(x, f"stem_bn{i}"), f"stem_relu{i}")
-    name, size, stride = {"imagenet": ("conv", 7, 2), "deep": ("conv3", 3, 1), "cifar": ("conv", 3, 1)}[spec.stem]
-    x = make.conv(x, f"stem_{name}", spec.stem_width, size, stride)
-    if spec.order == "post":
-        x = make.relu(make.norm(x, "stem_bn"), "stem_relu")
-    return x if spec.stem == "cifar" else _stem_pool(x, make)
-
-
-def _stem_pool(x: Any, make: Maker) -> Any:
-    """3x3 max-pool of stride 2 that ignores its border; behind a ReLU a border of zeros does the same."""
-    if make.spec.padding == "same":
-        return layers.MaxPooling2D(3, 2, "same", name="stem_pool", dtype=make.dtype)(x)
-    after_relu = make.spec.order == "post"
-    pad = layers.ZeroPadding2D if after_relu else LowestPadding
-    x = pad(1, name="stem_pool_pad", dtype=make.dtype)(x)
-    return layers.MaxPooling2D(3, 2, name="stem_pool", dtype=make.dtype)(x)
-
-
-def smallest_side(spec: NetworkSpec) -> int:
-    """Return the smallest image side, in pixels, that leaves at least one pixel of feature map.
-
-    Strided convolutions and the stem's pool round up and so never reach nothing; a VGG's pools round down.
-    """
-    side = 2 ** len(spec.depths) if spec.downsample == "pool" else 1
-    if spec.stem in ("imagenet", "deep"):
-        return 4 * (side - 1) + 1
-    return side + 2 if spec.stem == "tutorial" else side
-
-
-def check_image_shape(spec: NetworkSpec, classes: int, image_shape: tuple[int | None, int | None, int]) -> None:
-    """Refuse what the network cannot be built for.
+    Returns:
+        A model from images to a dict of feature maps (n, h', w', c'), "C2" for the first stage up to "C5" for the
+        fourth (the names of He 2015, table 1, as feature-pyramid papers use them). Those of a pre-activation network
+        are sums before the next block's norm.
 
     Raises:
-        UsageError: Says what is wrong and what would be right.
+        UsageError: The model has no stages of this package's layer names.
     """
-    if not hasattr(classes, "__index__") or classes < 2:
-        raise UsageError(f"A classifier needs at least 2 classes, not {classes!r}.")
-    if len(image_shape) != 3 or not image_shape[2] or image_shape[2] < 1:
-        raise UsageError(f"image_shape is (height, width, channels), such as (224, 224, 3), not {image_shape}.")
-    least = smallest_side(spec)
-    for side in image_shape[:2]:
-        if side is not None and side < least:
-            raise UsageError(
-                f"This network cannot take images of {image_shape[0]}x{image_shape[1]}: it needs at least "
-                f"{least}x{least}; use larger images or a network with a -cifar stem."
-            )
+    ends: dict[int, Any] = {}
+    for layer in model.layers:
+        with contextlib.suppress(ValueError):
+            place = parse(layer.name)
+            if place.block:
+                ends[place.stage] = layer.output  # layers stand in the order of the graph: the last one is the end
+    if not ends:
+        raise UsageError("features() needs a network of resnets.build(); this model has no layers named stage<S>_....")
+    outputs = {f"C{stage + 1}": output for stage, output in sorted(ends.items())}
+    return keras.Model(model.input, outputs, name=f"{model.name}_features")

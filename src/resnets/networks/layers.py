@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from resnets import backend
@@ -36,7 +37,10 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
 
 @keras.saving.register_keras_serializable("resnets")
 class ChannelPadding(keras.layers.Layer):
-    """Append zero channels: with a subsampling before it, the parameter-free shortcut (option A of He 2015).
+    """Add zero channels: with a subsampling before it, the parameter-free shortcut (option A of He 2015).
+
+    Half of them stand before the input's channels and half behind, as in the trained networks that are published
+    (akamaster's); the paper leaves it open, and but for the order of channels it makes no difference.
 
     Args:
         channels: Channels of the output.
@@ -47,8 +51,9 @@ class ChannelPadding(keras.layers.Layer):
         self.channels = channels
 
     def call(self, inputs: Any) -> Any:
-        """Return the input with zeros behind its last axis."""
-        return ops.pad(inputs, ((0, 0), (0, 0), (0, 0), (0, self.channels - inputs.shape[-1])))
+        """Return the input with zeros around its last axis."""
+        missing = self.channels - inputs.shape[-1]
+        return ops.pad(inputs, ((0, 0), (0, 0), (0, 0), (missing // 2, missing - missing // 2)))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Return the input shape with the new channel count."""
@@ -84,6 +89,34 @@ class LowestPadding(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """Return the constructor arguments."""
         return {**super().get_config(), "padding": self.padding}
+
+
+@keras.saving.register_keras_serializable("resnets")
+class BlurPool(keras.layers.Layer):
+    """Subsample behind a fixed 3x3 binomial low-pass filter over a mirrored border (Zhang 2019, arXiv:1904.11486).
+
+    Args:
+        strides: Steps in pixels, in both directions.
+    """
+
+    def __init__(self, strides: int = 2, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.strides = strides
+
+    def call(self, inputs: Any) -> Any:
+        """Return images (n, h, w, c) as (n, ceil(h / strides), ceil(w / strides), c)."""
+        x = ops.pad(inputs, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
+        kernel = np.tile(np.outer((1, 2, 1), (1, 2, 1))[..., None, None] / 16, (1, 1, inputs.shape[-1], 1))
+        return ops.depthwise_conv(x, ops.cast(kernel, inputs.dtype), self.strides, "valid", data_format="channels_last")
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Return the output shape."""
+        n, h, w, c = input_shape
+        return (n, *(side and -(-side // self.strides) for side in (h, w)), c)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor arguments."""
+        return {**super().get_config(), "strides": self.strides}
 
 
 @keras.saving.register_keras_serializable("resnets")

@@ -10,11 +10,11 @@ import keras
 from keras import layers
 
 from resnets.errors import UsageError
-from resnets.networks.blocks import Maker
-from resnets.networks.build import check_image_shape, features, logits
+from resnets.networks.blocks import Place, residual_block
+from resnets.networks.build import KerasMaker
 from resnets.networks.catalog import network
-from resnets.networks.names import prefix
 from resnets.networks.spec import NetworkSpec
+from resnets.networks.topology import check_image_shape, logits
 
 
 @keras.saving.register_keras_serializable("resnets")
@@ -46,8 +46,9 @@ class BasicBlock(layers.Layer):
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Make the block's layers for inputs of this shape."""
         inputs = layers.Input(input_shape[1:])
-        outputs = Maker(self._spec, self.dtype_policy).block(inputs, 1, 1, self.stride)
-        self.body = keras.Model(inputs, outputs, name=prefix("stage", 1, 1).rstrip("_"))
+        place = Place(stride=self.stride)
+        outputs = residual_block(KerasMaker(self._spec, self.dtype_policy), inputs, place)
+        self.body = keras.Model(inputs, outputs, name=place.prefix.rstrip("_"))
         self.body.trainable = self.trainable
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
@@ -101,9 +102,8 @@ class ResNet(keras.Model):
         if others := set(fields) - known - {"dtype", "trainable"}:
             NetworkSpec.from_dict(dict.fromkeys(others))
         check_image_shape(spec, classes, tuple(image_shape))  # type: ignore[arg-type]
-        make = Maker(spec, policy)
         inputs = layers.Input(tuple(image_shape), name="image")
-        super().__init__(inputs, logits(features(inputs, make), make, classes), name=name)
+        super().__init__(inputs, logits(KerasMaker(spec, policy), inputs, classes), name=name)
         self.trainable = fields.get("trainable", True)
         self.spec, self.classes, self.image_shape = spec, classes, tuple(image_shape)
 

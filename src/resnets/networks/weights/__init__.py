@@ -1,0 +1,1 @@
+"""Weights in and out: readers that execute nothing, layouts that name tensors, a transfer that is strict."""
