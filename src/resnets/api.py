@@ -90,6 +90,9 @@ def train(
     recipe: str | None = None,
     config: str | Path | None = None,
     image_size: int | None = None,
+    weights: str | Path | None = None,
+    scaling: str | None = None,
+    keep_head: bool = False,
     seed: int = 0,
     output: str | Path | None = None,
     quiet: bool = False,
@@ -104,6 +107,9 @@ def train(
         recipe: A recipe's name; None takes the file's, or "auto".
         config: A YAML, TOML or JSON file with recipe fields.
         image_size: Side of the network's input in pixels; None derives it.
+        weights: A file of weights to start from; network "auto" is then the one they are of, recipe None "finetune".
+        scaling: How the makers of the weights scale pixels; None takes what is usual for their layout.
+        keep_head: Start from the weights' own last layer, which needs the same number of classes.
         seed: Decides weights, splits, order and augmentation.
         output: The run directory; None makes one under runs/.
         quiet: Print nothing.
@@ -126,7 +132,8 @@ def train(
     files = command(
         str(data), network=network, recipe=recipe, config=Path(config) if config else None,
         settings={field: value for field, value in settings.items() if value is not None}, image_size=image_size,
-        seed=seed, output=Path(output) if output else None, quiet=quiet,
+        weights=Path(weights) if weights else None, scaling=scaling, keep_head=keep_head, seed=seed,
+        output=Path(output) if output else None, quiet=quiet,
     )  # fmt: skip
     return _evaluated(files, quiet)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import keras
 import numpy as np
 
 from resnets import backend
+from resnets.commands._foreign import Start
 from resnets.data.augment import Augmentation
 from resnets.data.build import EvaluationBatches, TrainingBatches
 from resnets.data.dataset import DataSet
@@ -22,10 +24,12 @@ from resnets.figures.style import save
 from resnets.measures.accuracy import score, softmax
 from resnets.measures.cost import model_cost
 from resnets.networks.build import build
+from resnets.networks.names import depth
 from resnets.networks.sketch import sketch
 from resnets.networks.spec import NetworkSpec
 from resnets.recipes.averaging import reestimate_norms
 from resnets.recipes.build import build_optimizer
+from resnets.recipes.freezing import freeze, rate_factors
 from resnets.recipes.schedules import rates
 from resnets.recipes.spec import Recipe
 from resnets.runs import checkpoint
@@ -38,7 +42,18 @@ _AUGMENTATION = ("crop", "pad", "pad_mode", "crop_area", "flip", "erasing", "mix
 
 @dataclass(frozen=True)
 class Plan:
-    """All that a training needs, settled."""
+    """All that a training needs, settled.
+
+    Attributes:
+        network_name: Its name in the catalogue, or "custom".
+        spec: The network.
+        data: The data set.
+        preprocess: What the network sees of an image.
+        recipe: How it learns.
+        policy: Keras dtype policy.
+        seed: Decides weights, order and augmentation.
+        start: What it starts from instead of random numbers.
+    """
 
     network_name: str
     spec: NetworkSpec
@@ -47,6 +62,7 @@ class Plan:
     recipe: Recipe
     policy: str
     seed: int
+    start: Start | None = None
 
     def batches(self) -> TrainingBatches:
         how = Augmentation(**{field: getattr(self.recipe, field) for field in _AUGMENTATION})
@@ -67,7 +83,10 @@ def fit(run: RunDirectory, plan: Plan, display: Display) -> RunDirectory:
     steps = recipe.epochs * per_epoch
     # training and later use may see images of different sizes, so the model that trains takes any
     model = build(plan.spec, classes, (None, None, shape[2]), dtype=plan.policy)
-    _compile(model, recipe, steps, classes)
+    for name, numbers in (plan.start.numbers if plan.start else {}).items():
+        layer, role = name.split("/")
+        next(v for v in model.get_layer(layer).variables if v.name == role).assign(numbers)
+    _compile(model, plan, steps)
     cost = sketch(plan.spec, classes, shape)
     display.say(
         f"network  {plan.network_name}: {cost.parameters:,} parameters, "
@@ -127,16 +146,20 @@ class _Feed:
             raise
 
 
-def _compile(model: keras.Model, recipe: Recipe, steps: int, classes: int) -> None:
+def _compile(model: keras.Model, plan: Plan, steps: int) -> None:
+    stages = len(plan.spec.depths)
+    depth_of = partial(depth, stages=stages)
+    freeze(model, plan.recipe, depth_of, stages)
     metrics = [keras.metrics.CategoricalAccuracy("accuracy")]
-    if classes > 5:
+    if len(plan.data.classes) > 5:
         metrics.append(keras.metrics.TopKCategoricalAccuracy(5, "top5"))
-    optimizer = build_optimizer(recipe, steps)
+    optimizer = build_optimizer(plan.recipe, steps)
     model.compile(optimizer, keras.losses.CategoricalCrossentropy(from_logits=True), metrics=metrics)
     optimizer.build(model.trainable_variables)
+    optimizer.factors = rate_factors(model.trainable_variables, plan.recipe, depth_of, stages)
 
 
-def _save_weights(model: keras.Model, path: Path) -> None:
+def save_final_weights(model: keras.Model, path: Path) -> None:
     """Write the weights whole or not at all. HDF5 crashes the process on a full disk, so the space is asked for."""
     require_space(path.parent, 2**20 + sum(variable.nbytes for variable in map(np.asarray, model.variables)))
     temporary = path.with_name(".final.weights.h5")
@@ -173,7 +196,7 @@ def _finish(
     if plan.recipe.ema:
         model.optimizer.finalize_variable_values(model.trainable_variables)
         reestimate_norms(model, (batches.batch(step)[0] for step in range(min(100, batches.steps_per_epoch))))
-    _save_weights(model, run.weights)
+    save_final_weights(model, run.weights)
     exact = build(plan.spec, len(plan.data.classes), plan.preprocess.image_shape, dtype="float32")
     exact.set_weights(model.get_weights())
     images = (images for images, _ in display.track(validation, len(validation), "validation"))

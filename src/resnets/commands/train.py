@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from resnets import backend
 from resnets.backend.processor import cores, cpu_name
 from resnets.commands._fitting import Plan, fit
+from resnets.commands._foreign import open_foreign, restart
 from resnets.commands._trained import open_data, read_part
 from resnets.data.dataset import DataSet
 from resnets.data.load import load, locate, sizes
@@ -25,6 +27,7 @@ from resnets.recipes.build import choose_precision
 from resnets.recipes.derive import derive as derive_recipe
 from resnets.recipes.resolve import Resolved, resolve
 from resnets.recipes.spec import Recipe
+from resnets.runs import checkpoint
 from resnets.runs.directory import FORMAT, RunDirectory, create, open_run, write_csv, write_json, write_text
 from resnets.runs.display import Display
 from resnets.runs.record import environment
@@ -40,6 +43,9 @@ def train(
     config: Path | None = None,
     settings: Mapping[str, Any] | None = None,
     image_size: int | None = None,
+    weights: Path | None = None,
+    scaling: str | None = None,
+    keep_head: bool = False,
     seed: int = 0,
     output: Path | None = None,
     quiet: bool = False,
@@ -54,6 +60,9 @@ def train(
         config: A file with recipe fields.
         settings: Recipe fields that override all else.
         image_size: Side of the network's input in pixels; None derives it.
+        weights: A file of weights to start from; network "auto" is then the one they are of, recipe None "finetune".
+        scaling: How the makers of the weights scale pixels; None takes what is usual for their layout.
+        keep_head: Start from the weights' own last layer, which needs the same number of classes.
         seed: Decides weights, splits, order and augmentation.
         output: The run directory; None makes one under runs/.
         quiet: Print nothing.
@@ -69,10 +78,17 @@ def train(
     """
     if not 0 <= seed < 2**32:
         raise UsageError(f"The seed must lie between 0 and {2**32 - 1}, not {seed}.")
+    if not weights and (scaling or keep_head):
+        raise UsageError("scaling and keep_head are about weights to start from; name their file by weights.")
     display, data = Display(quiet=quiet), locate(data)
     with display.waiting("reading the data"):
         dataset = load(data, seed=seed)
         preprocess, size_reason = derive(dataset, image_size)
+    foreign = None
+    if weights:
+        with display.waiting("reading the weights"):
+            foreign = open_foreign(weights, network, scaling, new_head=not keep_head, adapt_channels=True)
+        preprocess, network, recipe = preprocess.with_scaling(foreign.scaling), foreign.spec, recipe or "finetune"
     name, spec = _choose_network(network, preprocess)
     resolved = resolve(
         recipe, file=config, environment=os.environ, arguments=settings,
@@ -82,7 +98,8 @@ def train(
     for shape in (preprocess.image_shape, preprocess.scaled(resolved.recipe.train_scale).image_shape):
         check_image_shape(spec, len(dataset.classes), shape)
     policy, policy_reason = choose_precision(resolved.recipe.precision)
-    plan = Plan(name, spec, dataset, preprocess, resolved.recipe, policy, seed)
+    start = foreign.start(len(dataset.classes), preprocess) if foreign else None
+    plan = Plan(name, spec, dataset, preprocess, resolved.recipe, policy, seed, start)
     plan.batches()  # refuses a batch that is too large before anything is written
     remark = _check_files(dataset, display)
     run = create(output, f"{dataset.name}-{name}")
@@ -115,6 +132,8 @@ def resume(path: str | Path, quiet: bool = False) -> RunDirectory:
         read_part(run, Preprocess, "preprocess"), read_part(run, Recipe, "recipe"), record["precision"],
         record["seed"],
     )  # fmt: skip
+    if "weights" in record and checkpoint.load_newest(run.checkpoints) is None:
+        plan = replace(plan, start=restart(record["weights"], plan.spec, len(plan.data.classes), plan.preprocess))
     display.say(f"resume   {run.root}")
     return fit(run, plan, display)
 
@@ -163,6 +182,7 @@ def _write_record(run: RunDirectory, plan: Plan, resolved: Resolved, argument: s
         "recipe_name": resolved.name, "recipe": plan.recipe.to_dict(), "recipe_origins": dict(resolved.origins),
         "precision": plan.policy, "seed": plan.seed,
         "environment": environment(devices, cores()),
+        **({"weights": plan.start.record} if plan.start else {}),
     })  # fmt: skip
     write_text(run.labels, "".join(f"{name}\n" for name in data.classes))
     write_json(run.dataset, summary)
@@ -186,5 +206,7 @@ def _introduce(display: Display, run: RunDirectory, plan: Plan, resolved: Resolv
     )
     for field, origin in resolved.origins.items():
         display.say(f"         {field} = {getattr(recipe, field)}  ({origin})")
+    for i, line in enumerate(plan.start.lines if plan.start else ()):
+        display.say(f"{'weights ' if i == 0 else '        '} {line.strip()}")
     display.say(f"compute  {plan.policy} ({reasons['precision']}), {backend.current().version()}, {cores()} cores")
     display.say(f"run      {run.root}  (Ctrl-C saves and stops; resnets train --resume goes on)")

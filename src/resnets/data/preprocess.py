@@ -14,9 +14,37 @@ from PIL import Image
 from resnets import records
 from resnets.data.dataset import DataSet
 from resnets.data.decode import decode
-from resnets.errors import UsageError
+from resnets.errors import UsageError, unknown
 
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How the makers of some trained networks bring pixels to numbers.
+
+    Attributes:
+        mean: Red, green, blue; subtracted from pixels in [0, 1].
+        std: Red, green, blue; divided by.
+        bgr: Whether the network sees blue first.
+        says: Whose it is.
+    """
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    bgr: bool
+    says: str
+
+
+_BYTE = (1 / 255,) * 3
+SCALINGS = {
+    "imagenet": Scaling(_IMAGENET_MEAN, _IMAGENET_STD, False, "mean and deviation of ImageNet: torchvision, timm"),
+    "unit": Scaling((0.0,) * 3, (1.0,) * 3, False, "pixels from 0 to 1"),
+    "symmetric": Scaling((0.5,) * 3, (0.5,) * 3, False, "pixels from -1 to 1: keras.applications V2"),
+    "bytes": Scaling((0.0,) * 3, _BYTE, False, "pixels from 0 to 255: MLPerf Tiny"),
+    "caffe": Scaling((123.68 / 255, 116.779 / 255, 103.939 / 255), _BYTE, True,
+                     "blue first, 0 to 255 less ImageNet's mean: keras.applications V1"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -29,6 +57,7 @@ class Preprocess:
         channels: 1 or 3, or the channels of an array data set.
         mean: Per channel, subtracted from pixels in [0, 1].
         std: Per channel, divided by.
+        bgr: Whether the network sees blue first; mean and std stay in the order red, green, blue.
     """
 
     height: int
@@ -36,6 +65,7 @@ class Preprocess:
     channels: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    bgr: bool = False
 
     def __post_init__(self) -> None:
         records.lists_to_tuples(self)
@@ -98,7 +128,23 @@ class Preprocess:
         """Scale pixels (n, h, w, c) from 0..255 to zero mean and unit variance, by the data set's figures."""
         scale = np.float32(1 / 255) / np.asarray(self.std, np.float32)
         offset = np.asarray(self.mean, np.float32) / np.asarray(self.std, np.float32)
-        return np.asarray(images * scale - offset, np.float32)
+        numbers = np.asarray(images * scale - offset, np.float32)
+        return np.ascontiguousarray(numbers[..., ::-1]) if self.bgr else numbers
+
+    def with_scaling(self, name: str) -> Preprocess:
+        """Return the same with the scaling of trained networks; for grey images the mean of the three channels.
+
+        Raises:
+            UsageError: There is no such scaling, or the images have another number of channels.
+        """
+        if name not in SCALINGS:
+            raise unknown("scaling", name, SCALINGS)
+        scaling = SCALINGS[name]
+        if self.channels == 1:
+            return replace(self, mean=(sum(scaling.mean) / 3,), std=(sum(scaling.std) / 3,), bgr=False)
+        if self.channels != 3:
+            raise UsageError(f"The scaling {name!r} is for grey and colour images, not for {self.channels} channels.")
+        return replace(self, mean=scaling.mean, std=scaling.std, bgr=scaling.bgr)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain JSON values."""

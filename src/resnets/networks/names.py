@@ -55,3 +55,13 @@ def parse(name: str) -> LayerName:
         raise ValueError(f"{name!r} is not a layer name of this package, such as 'stage2_block1_conv1'.")
     part, stage, block, role = match.groups()
     return LayerName(part or "stage", role, int(stage or 0), int(block or 0))
+
+
+def depth(name: str, stages: int) -> int:
+    """Return how far a layer is from the image: 0 for the stem, the stage's number, ``stages + 1`` for the head.
+
+    Raises:
+        ValueError: The name does not follow the grammar.
+    """
+    layer = parse(name)
+    return {"stem": 0, "head": stages + 1}.get(layer.part, layer.stage)

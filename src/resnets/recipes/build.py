@@ -37,8 +37,29 @@ class TabulatedSchedule(keras.optimizers.schedules.LearningRateSchedule):
         return {"values": self.values.tolist()}
 
 
+class _OwnRates:
+    """An optimizer whose variables learn at rates of their own: put before an optimizer's class."""
+
+    factors: tuple[float, ...] = ()
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Apply one step to one variable."""
+        if self.factors:
+            factor = self.factors[self._get_variable_index(variable)]  # type: ignore[attr-defined]
+            learning_rate = learning_rate * ops.cast(factor, learning_rate.dtype)
+        super().update_step(gradient, variable, learning_rate)  # type: ignore[misc]
+
+
+class _SGD(_OwnRates, keras.optimizers.SGD):
+    pass
+
+
+class _AdamW(_OwnRates, keras.optimizers.AdamW):
+    pass
+
+
 @keras.saving.register_keras_serializable("resnets")
-class L2SGD(keras.optimizers.SGD):
+class L2SGD(_OwnRates, keras.optimizers.SGD):
     """SGD whose weight decay is L2: added to the gradient before momentum, as He 2015, Caffe and PyTorch do.
 
     Keras' own ``weight_decay`` is decoupled, which with momentum 0.9 is about ten times weaker for the same number.
@@ -84,9 +105,9 @@ def build_optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
         )  # fmt: skip
     common["weight_decay"] = recipe.weight_decay or None
     if recipe.optimizer == "sgd":
-        optimizer = keras.optimizers.SGD(**common, momentum=recipe.momentum, nesterov=recipe.nesterov)
+        optimizer = _SGD(**common, momentum=recipe.momentum, nesterov=recipe.nesterov)
     else:
-        optimizer = keras.optimizers.AdamW(**{**common, "weight_decay": recipe.weight_decay})
+        optimizer = _AdamW(**{**common, "weight_decay": recipe.weight_decay})
     if not recipe.decay_all:
         optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
     return optimizer

@@ -25,10 +25,11 @@ RECIPES: dict[str, Recipe] = {
         source="He et al. 2015, arXiv:1512.03385, section 4.2",
     ),
     "onecycle": _ONECYCLE,
-    # Small steps from weights that are already good; short, no heavy augmentation (after Kolesnikov 2019, BiT).
+    # Small steps from weights that are already good, smaller towards the stem; short, no heavy augmentation
+    # (after Kolesnikov 2019, BiT). Further: --set freeze=stage2, --set freeze_norms=true.
     "finetune": Recipe(
         epochs=10, batch_size=64, learning_rate=0.01, weight_decay=1e-4, schedule="cosine", warmup=0.1,
-        label_smoothing=0.1, crop="resized", crop_area=0.5, flip=True,
+        label_smoothing=0.1, crop="resized", crop_area=0.5, flip=True, layer_decay=0.7,
         source="after Kolesnikov et al. 2019, Big Transfer, arXiv:1912.11370",
     ),
 }  # fmt: skip

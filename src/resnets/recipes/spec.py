@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_type_hints
@@ -47,6 +48,11 @@ class Recipe:
         ema: Momentum of a moving average of the weights that replaces them at the end, batch-norm statistics then
             being estimated again; 0 is off.
         clip_norm: Largest norm of the whole gradient; 0 is off.
+        freeze: What does not learn: "none", "stem", "stage1" for the stem and the first stage (and so on), or "body"
+            for all but the head. Frozen norms use and keep their moving statistics.
+        freeze_norms: Whether all norms are frozen, those of learning stages too.
+        layer_decay: Factor on the learning rate per stage on the way from the head to the stem (discriminative rates:
+            Howard and Ruder 2018, arXiv:1801.06146). A decoupled weight decay is not scaled by it.
         precision: "auto" computes in bfloat16 where the processor or GPU has it, "float32", "bfloat16".
         derived: Whether fields that are not set are derived from the data (the recipe "auto").
         source: Where the recipe comes from.
@@ -77,6 +83,9 @@ class Recipe:
     cutmix: float = 0
     ema: float = 0
     clip_norm: float = 0
+    freeze: str = "none"
+    freeze_norms: bool = False
+    layer_decay: float = 1
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     derived: bool = False
     source: str = ""
@@ -116,6 +125,10 @@ class Recipe:
             raise UsageError("crop_area and erasing are shares: above 0 and at least 0, at most 1.")
         if not 0.25 <= self.train_scale <= 1:
             raise UsageError(f"train_scale is a share from 0.25 to 1, not {self.train_scale}.")
+        if not re.fullmatch(r"none|stem|stage[1-9]\d*|body", self.freeze):
+            raise UsageError(f"freeze takes none, stem, stage1, stage2, ... or body, not {self.freeze!r}.")
+        if not 0 < self.layer_decay <= 1:
+            raise UsageError(f"layer_decay is a factor above 0 and at most 1, not {self.layer_decay}.")
         if any(not 0 < m < 1 for m in self.milestones) or list(self.milestones) != sorted(self.milestones):
             raise UsageError(f"milestones are rising shares of the training between 0 and 1, not {self.milestones}.")
         if self.optimizer == "adamw" and self.weight_decay_mode == "l2" and self.weight_decay:

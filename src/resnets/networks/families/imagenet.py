@@ -84,7 +84,7 @@ def _tweaked_stems() -> dict[str, NetworkSpec]:
         )  # fmt: skip
     for layers in (50, 101, 152):
         found[f"resnet{layers}-s"] = _of(
-            layers, f"{_TRICKS}, ResNet-C with a wide stem, {_TIMM}", stem="deep", stem_inner=(64, 64)
+            layers, f"{_TRICKS}, ResNet-C with a wide stem, {_TIMM}", stem="deep", stem_inner=(64, 64), stem_width=128
         )
     for layers in (18, 34):
         found[f"resnet{layers}-vd"] = replace(

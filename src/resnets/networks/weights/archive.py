@@ -11,7 +11,7 @@ from resnets.errors import DataError, ResnetsError
 from resnets.networks.weights.file import MAX_TENSORS, WeightFile
 from resnets.networks.weights.hdf5 import read_hdf5
 from resnets.networks.weights.pickles import PickleError, Storage, interpret
-from resnets.networks.weights.torch import weight_file
+from resnets.networks.weights.torch import item_size, storages, weight_file
 
 _MAX_PICKLE = 64 * 2**20
 _BROKEN = (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, NotImplementedError, ValueError, KeyError, EOFError)
@@ -76,4 +76,8 @@ def _read_torch(path: Path, archive: zipfile.ZipFile, name: str, entries: dict[s
         except _BROKEN as error:
             raise DataError(f"{path} is a damaged archive: {error}.") from error
 
+    for storage in storages(content):
+        entry = entries.get(f"{root}data/{storage.key}")
+        if entry is None or entry.file_size != storage.count * item_size(storage.dtype):
+            raise DataError(f"{path} is damaged: its storage {storage.key!r} is missing or of another size.")
     return weight_file(path, "PyTorch file", content, read)

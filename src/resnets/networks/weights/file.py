@@ -62,6 +62,8 @@ def open_weights(path: str | Path) -> WeightFile:
         raise UsageError(f"{path} is a folder; name one file of weights.")
     if not path.exists():
         raise UsageError(f"There is no file {path}.")
+    if not path.is_file():
+        raise UsageError(f"{path} is no ordinary file.")
     with path.open("rb") as file:
         head = file.read(16)
     found = _reader(path, head)(path)

@@ -173,15 +173,6 @@ def _timm_v2(layer: LayerName, traits: Traits) -> str | None:
     return f"stages.{layer.stage - 1}.blocks.{layer.block - 1}.{role}" if not role.startswith("se_") else None
 
 
-def _timm_legacy(layer: LayerName, traits: Traits) -> str | None:
-    if layer.part == "head":
-        return "last_linear" if layer.role == "logits" else None
-    if layer.part == "stem":
-        return {"conv": "layer0.conv1", "bn": "layer0.bn1"}.get(layer.role)
-    role = _in_block(layer, "downsample.0", "downsample.1", "se_module.fc1", "se_module.fc2")
-    return role and f"layer{layer.stage}.{layer.block - 1}.{role}"
-
-
 def _cifar_torch(layer: LayerName, traits: Traits) -> str | None:
     if layer.part == "head":
         return "linear" if layer.role == "logits" else None
@@ -236,7 +227,6 @@ LAYOUTS = {
         Layout("resnets", "this package", "keras", lambda layer, traits: str(layer)),
         Layout("torchvision", "torchvision's ResNet, ResNeXt and Wide ResNet", "torch", _torchvision),
         Layout("timm", "timm's resnet and resnetv2 files", "torch", _timm),
-        Layout("timm-legacy", "timm's legacy_seresnet files (Cadene's senet)", "torch", _timm_legacy),
         Layout("cifar-torch", "PyTorch CIFAR ResNets (akamaster, kuangliu)", "torch", _cifar_torch),
         Layout("keras-applications", "keras.applications ResNet and ResNetV2", "keras", _keras_applications),
         Layout("keras-hub", "KerasHub's ResNetBackbone and ResNetImageClassifier", "keras", _keras_hub),

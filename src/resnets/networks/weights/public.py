@@ -28,7 +28,7 @@ def load_weights(
         model: A network of :func:`resnets.build`, or any model whose layers have this package's names.
         path: A safetensors, PyTorch (.pth, .pt, .th) or Keras (.weights.h5, .keras, .h5) file. Nothing in it is run.
         layout: What the file calls its tensors, such as "torchvision"; None finds it out.
-        new_head: Leave the last dense layer as it is where the file has another number of classes.
+        new_head: Leave the last dense layer as it is, whatever the file holds for it.
         adapt_channels: Adapt the first convolution to images of another number of channels.
         partial: Take what fits and leave the rest as it is.
 

@@ -53,7 +53,7 @@ def write_safetensors(path: Path, tensors: Mapping[str, NDArray[Any]], metadata:
     """
     part = path.with_name(f".{path.name}.part")
     try:
-        part.write_bytes(save({name: np.ascontiguousarray(value) for name, value in tensors.items()}, dict(metadata)))
+        part.write_bytes(save({name: np.asarray(value, order="C") for name, value in tensors.items()}, dict(metadata)))
         part.replace(path)
     except OSError as error:
         part.unlink(missing_ok=True)

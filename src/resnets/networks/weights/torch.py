@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,18 @@ def state_dict(path: Path, content: Any) -> tuple[dict[str, TensorView], tuple[s
 
 def _tensors(content: Mapping[Any, Any]) -> dict[str, TensorView]:
     return {str(key): value for key, value in content.items() if isinstance(value, TensorView)}
+
+
+def storages(content: Any) -> Iterator[Storage]:
+    """Yield the storages of all tensors in a checkpoint; each container is looked into once."""
+    seen, queue = set(), [content]
+    while queue:
+        value = queue.pop()
+        if isinstance(value, TensorView):
+            yield value.storage
+        elif isinstance(value, dict | list | tuple) and id(value) not in seen:
+            seen.add(id(value))
+            queue.extend(value.values() if isinstance(value, dict) else value)
 
 
 def weight_file(path: Path, kind: str, content: Any, read: Callable[[Storage], bytes]) -> WeightFile:

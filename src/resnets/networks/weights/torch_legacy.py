@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from resnets.errors import DataError
 from resnets.networks.weights.file import WeightFile
-from resnets.networks.weights.pickles import PickleError, Storage, TensorView, interpret
-from resnets.networks.weights.torch import item_size, weight_file
+from resnets.networks.weights.pickles import PickleError, Storage, interpret
+from resnets.networks.weights.torch import item_size, storages, weight_file
 
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 
@@ -43,14 +42,14 @@ def _places(content: Any, keys: Any, data: mmap.mmap) -> dict[str, int]:
 
     How wide a number is only the content knows, so its tensors are walked for the storages' types.
     """
-    storages = {storage.key: storage for storage in _storages(content)}
-    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys) or not set(storages) <= set(keys):
+    known = {storage.key: storage for storage in storages(content)}
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys) or not set(known) <= set(keys):
         raise PickleError("its list of storages does not fit its tensors")
     places, position = {}, data.tell()
     for key in keys:
-        if key not in storages:
+        if key not in known:
             raise PickleError(f"its storage {key!r} belongs to no tensor")
-        storage = storages[key]
+        storage = known[key]
         if int.from_bytes(data[position : position + 8], "little") != storage.count:
             raise PickleError(f"its storage {key!r} has another size than its tensors say")
         places[key] = position + 8
@@ -58,18 +57,6 @@ def _places(content: Any, keys: Any, data: mmap.mmap) -> dict[str, int]:
     if position > len(data):
         raise PickleError(f"it is cut short: {len(data):,} bytes of {position:,}")
     return places
-
-
-def _storages(content: Any) -> Iterator[Storage]:
-    """The storages of all tensors in a checkpoint, each container looked into once."""
-    seen, queue = set(), [content]
-    while queue:
-        value = queue.pop()
-        if isinstance(value, TensorView):
-            yield value.storage
-        elif isinstance(value, dict | list | tuple) and id(value) not in seen:
-            seen.add(id(value))
-            queue.extend(value.values() if isinstance(value, dict) else value)
 
 
 def _read(path: Path, storage: Storage, places: dict[str, int]) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from resnets.networks.weights.layouts import LAYOUTS, Layout, Traits, Variable, 
 
 # what wrappers put before every name
 _PREFIXES = ("module.", "model.", "backbone.", "encoder.", "net.", "_orig_mod.")
-_SHOWN = 8
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,16 @@ class Fit:
     shapes: dict[str, tuple[Variable, tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
 
+    def without_head(self) -> Fit:
+        """Return the same without the last dense layer."""
+        heads = {name for name, variable in self.pairs.items() if _is_head(variable)}
+        return replace(
+            self,
+            pairs={name: variable for name, variable in self.pairs.items() if name not in heads},
+            missing={name: variable for name, variable in self.missing.items() if not _is_head(variable)},
+            shapes={name: entry for name, entry in self.shapes.items() if not _is_head(entry[0])},
+        )
+
     @property
     def is_exact(self) -> bool:
         """Whether everything fits and nothing is left over."""
@@ -47,15 +56,22 @@ class Fit:
     def is_exact_but_for_adaptable(self) -> bool:
         """Whether only what can be adapted on request differs: the head, and the channels of the image."""
         return not (self.missing or self.unused) and all(
-            _is_head(variable) or _is_first(variable) for variable, _, _ in self.shapes.values()
+            _is_head(variable) or (_is_first(variable) and _differs_in_channels(self.layout, have, want))
+            for variable, have, want in self.shapes.values()
         )
 
-    def differences(self) -> list[str]:
-        """Return what does not fit, a line each, the first of each kind."""
-        lines = [f"{name}: {have} in the file, {want} in the network" for name, (_, have, want) in self.shapes.items()]
-        lines += [f"{name}: not in the file (for {variable})" for name, variable in self.missing.items()]
-        lines += [f"{name}: in the file only" for name in self.unused]
-        return lines[:_SHOWN] + ([f"and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else [])
+    def all_differences(self) -> list[str]:
+        """Return what does not fit, a line each: shapes first, then what the file lacks, then what it has over."""
+        return [
+            *(f"{name}: {have} in the file, {want} in the network" for name, (_, have, want) in self.shapes.items()),
+            *(f"{name}: not in the file (for {variable})" for name, variable in self.missing.items()),
+            *(f"{name}: in the file only" for name in self.unused),
+        ]
+
+    def differences(self, shown: int = 8) -> list[str]:
+        """Return the first differences, and how many more there are."""
+        lines = self.all_differences()
+        return lines[:shown] + ([f"and {len(lines) - shown} more"] if len(lines) > shown else [])
 
 
 def _is_head(variable: Variable) -> bool:
@@ -197,7 +213,7 @@ def read_for(
         variables: The network's variables.
         traits: Of the network.
         only: The layout of the file; None finds it out.
-        new_head: Leave the last dense layer as it is where its size differs.
+        new_head: Leave the last dense layer as it is, whatever the file holds for it.
         adapt_channels: Adapt the first convolution to images of another number of channels.
         partial: Take what fits and leave the rest.
 
@@ -210,12 +226,13 @@ def read_for(
     """
     found, names = best_fit(file, variables, traits, only)
     numbers, adapted, left = {}, [], []
+    if new_head:
+        adapted.append(f"the head starts anew ({_classes(found)} classes in the file)")
+        found = found.without_head()
     for name, variable in found.pairs.items():
         numbers[str(variable)] = found.layout.to_keras(variable, _numbers(file, names[name]))
     for name, (variable, have, want) in found.shapes.items():
-        if new_head and _is_head(variable):
-            adapted.append(f"{name}: {have} in the file, {want} here: the head starts anew")
-        elif adapt_channels and _is_first(variable) and _differs_in_channels(found.layout, have, want):
+        if adapt_channels and _is_first(variable) and _differs_in_channels(found.layout, have, want):
             stored = found.layout.to_keras(variable, _numbers(file, names[name]))
             numbers[str(variable)] = _with_channels(stored, variable.shape[2])
             adapted.append(f"{name}: {_how(stored.shape[2], variable.shape[2])}")
@@ -226,6 +243,13 @@ def read_for(
         raise DataError(_refusal(file, found))
     loaded = len(found.pairs)
     return numbers, Report(file.path, file.format, found.layout.name, loaded, tuple(adapted), tuple(left), file.notes)
+
+
+def _classes(found: Fit) -> int | str:
+    """Classes of the file's head: the bias of the last dense layer has one number for each."""
+    shapes = [(variable, variable.shape) for variable in found.pairs.values()]
+    shapes += [(variable, have) for variable, have, _ in found.shapes.values()]
+    return next((shape[0] for variable, shape in shapes if _is_head(variable) and variable.role == "bias"), "no")
 
 
 def _refusal(file: WeightFile, found: Fit) -> str:

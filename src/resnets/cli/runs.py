@@ -1,0 +1,153 @@
+"""train, evaluate, predict."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from resnets.cli.shared import Json, Quiet, Verbose, Weights, app, more, print_json, print_table, start
+from resnets.errors import DataError, UsageError
+
+
+@app.command
+def train(
+    data: Annotated[str | None, Parameter(help="Folder of class folders, .csv, .npz, or a data set's name.")] = None,
+    *,
+    network: Annotated[
+        str, Parameter(help="Name of a network (resnets networks); auto chooses by image size.")
+    ] = "auto",
+    recipe: Annotated[str | None, Parameter(help="Name of a recipe (resnets recipes); auto by default.")] = None,
+    epochs: Annotated[str | None, Parameter(help="Passes over the training images.")] = None,
+    batch_size: Annotated[str | None, Parameter(help="Images per step.")] = None,
+    learning_rate: Annotated[str | None, Parameter(help="Highest learning rate.")] = None,
+    image_size: Annotated[int | None, Parameter(help="Side of the network's input, in pixels.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        Parameter(name="--set", negative="", help="Any recipe field: --set warmup=0.1 --set ema=0.999"),
+    ] = None,
+    config: Annotated[Path | None, Parameter(help="YAML, TOML or JSON file of recipe fields.")] = None,
+    seed: Annotated[int, Parameter(help="Decides weights, splits, order and augmentation.")] = 0,
+    output: Annotated[
+        Path | None, Parameter(help="Run directory; runs/<data>-<network>-<date-time> by default.")
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        Parameter(help="Weights to start from: safetensors, .pth, .pt, .th, .h5, .keras. Then recipe finetune."),
+    ] = None,
+    scaling: Annotated[
+        str | None, Parameter(help="How their makers scale pixels: imagenet, unit, symmetric, bytes, caffe.")
+    ] = None,
+    keep_head: Annotated[bool, Parameter(negative="", help="Start from the weights' own last layer.")] = False,
+    resume: Annotated[Path | None, Parameter(help="Go on with a run that was stopped.")] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Train a network, write a run directory, and evaluate it.
+
+    For example:
+      resnets train flowers/
+      resnets train fashion_mnist --network resnet20 --epochs 5
+      resnets train flowers/ --weights resnet50.safetensors --set freeze=stage2
+      resnets train --resume runs/latest
+    """
+    if (data is None) == (resume is None):
+        raise UsageError("train takes either DATA or --resume RUN, such as: resnets train flowers/")
+    from resnets.recipes.resolve import parse_settings
+
+    given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    own = [f"{field}={value}" for field, value in given.items() if value is not None]
+    fields = parse_settings([*(settings or []), *own])
+    if resume is not None and (
+        fields
+        or recipe
+        or config
+        or image_size
+        or output
+        or network != "auto"
+        or seed
+        or weights
+        or scaling
+        or keep_head
+    ):
+        raise UsageError(
+            "train --resume RUN goes on with the run as it was begun and takes no other network, recipe or number; "
+            "begin a new run for that."
+        )
+    api = start(verbose)
+    silent = quiet or as_json
+    if resume is not None:
+        run = api.open_run(resume).resume(quiet=silent)
+    else:
+        run = api.train(
+            data, network=network, recipe=recipe, config=config, image_size=image_size, weights=weights,
+            scaling=scaling, keep_head=keep_head, seed=seed, output=output, quiet=silent, **fields,
+        )  # fmt: skip
+    if as_json:
+        from resnets.runs.directory import read_json
+
+        print_json({"run": str(run.path), **run.result, "evaluation": read_json(run.files.evaluation)})
+
+
+@app.command
+def evaluate(
+    run: Annotated[Path, Parameter(help="Run directory, or runs/latest.")],
+    data: Annotated[str | None, Parameter(help="Labelled images; the run's own test split by default.")] = None,
+    *,
+    split: Annotated[str | None, Parameter(help="train, val, test, or all (of other data).")] = None,
+    weights: Weights = "final",
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Measure a run: top-1, top-5, loss, per class, confusion matrix, predictions.csv.
+
+    For example:
+      resnets evaluate runs/latest
+      resnets evaluate runs/latest flowers/test --json
+    """
+    result = start(verbose).open_run(run).evaluate(data, split=split, weights=weights, quiet=quiet or as_json)
+    if as_json:
+        print_json(result)
+
+
+@app.command
+def predict(
+    run: Annotated[Path, Parameter(help="Run directory, or runs/latest.")],
+    images: Annotated[list[Path], Parameter(help="Image files, or folders of them.")],
+    *,
+    top: Annotated[int, Parameter(help="Classes to tell for each image.")] = 3,
+    weights: Weights = "final",
+    as_json: Json = False,
+    as_csv: Annotated[bool, Parameter(name="--csv", negative="", help="Print CSV.")] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Classify image files.
+
+    For example:
+      resnets predict runs/latest photo.jpg
+      resnets predict runs/latest holiday/ --csv > classes.csv
+    """
+    found = start(verbose).open_run(run).predict(*images, top=top, weights=weights, quiet=quiet)
+    if as_json:
+        print_json([prediction.to_dict() for prediction in found])
+    elif as_csv:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        ranks = range(2, 1 + max((len(p.top) for p in found), default=1))
+        writer.writerow(
+            ["path", "predicted", "p_predicted", *(f"{k}{r}" for r in ranks for k in ("class", "p")), "problem"]
+        )
+        for p in found:
+            others = [value for name, share in p.top[1:] for value in (name, f"{share:.6f}")]
+            others += [""] * (2 * len(ranks) - len(others))
+            writer.writerow([p.path, p.predicted, f"{p.p_predicted:.6f}" if p.top else "", *others, p.problem])
+    else:
+        rows = [[p.path, *(f"{name} {100 * share:.1f} %" for name, share in p.top)] for p in found if not p.problem]
+        print_table(["image", *(f"{i}." for i in range(1, max((len(r) for r in rows), default=2)))], rows)
+    if bad := [p for p in found if p.problem]:
+        raise DataError("; ".join(f"{p.path} cannot be read: {p.problem}" for p in bad[:5]) + more(len(bad) - 5))

@@ -1,0 +1,70 @@
+"""What all commands of the shell share: the app, common options, and printing."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from resnets import __version__
+
+app = App(
+    name="resnets",
+    help="Deep residual networks: train on your own labelled images, evaluate, predict.",
+    version=__version__,
+    help_format="plaintext",
+    suppress_keyboard_interrupt=False,
+)
+data_app = App(name="data", help="Look at a data set before time is spent on it.")
+weights_app = App(name="weights", help="Weights of this and of other projects: look at them, bring them in and out.")
+app.command(data_app)
+app.command(weights_app)
+
+Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON for machines.")]
+Quiet = Annotated[bool, Parameter(name=("--quiet", "-q"), negative="", help="Show no progress and no log.")]
+Verbose = Annotated[bool, Parameter(name="--verbose", negative="", help="Show the framework's own log.")]
+Weights = Annotated[str, Parameter(help="final, or best: the epoch with the best validation accuracy.")]
+
+
+def start(verbose: bool = False) -> Any:
+    """Start the framework, then return the Python door."""
+    from resnets.backend.startup import start
+
+    start(verbose)
+    if not verbose:
+        warnings.filterwarnings("ignore", module="PIL")  # remarks on odd but readable image files
+    from resnets import api
+
+    return api
+
+
+def more(count: int) -> str:
+    """Return the end of a list that was cut."""
+    return f"; and {count} more" if count > 0 else ""
+
+
+def print_json(values: Any) -> None:
+    """Print for machines."""
+    print(json.dumps(values, indent=1, ensure_ascii=False))
+
+
+def print_table(header: list[str], rows: list[list[str]], right: tuple[int, ...] = ()) -> None:
+    """Print columns of a width, two spaces apart; wide characters count double."""
+    table = [header, *rows] if any(header) else rows
+    columns = max(len(row) for row in table)
+    table = [row + [""] * (columns - len(row)) for row in table]
+    widths = [max(_width(row[i]) for row in table) for i in range(columns)]
+    for row in table:
+        cells = (
+            " " * (widths[i] - _width(cell)) + cell if i in right else cell + " " * (widths[i] - _width(cell))
+            for i, cell in enumerate(row)
+        )
+        print("  ".join(cells).rstrip())
+
+
+def _width(text: str) -> int:
+    from rich.cells import cell_len
+
+    return cell_len(text)

@@ -1,0 +1,102 @@
+"""weights import: a run directory of somebody else's weights, for evaluate, predict and all that reads runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from resnets import backend
+from resnets.backend.processor import cores, cpu_name
+from resnets.commands._fitting import save_final_weights
+from resnets.commands._foreign import Foreign, Start, open_foreign
+from resnets.data.preprocess import Preprocess
+from resnets.errors import DataError, UsageError
+from resnets.networks.build import build
+from resnets.networks.spec import NetworkSpec
+from resnets.networks.topology import check_image_shape
+from resnets.recipes.spec import Recipe
+from resnets.runs.directory import FORMAT, RunDirectory, create, write_json, write_text
+from resnets.runs.display import Display
+from resnets.runs.record import environment
+
+
+def weights_import(
+    path: str | Path,
+    *,
+    network: str | NetworkSpec = "auto",
+    labels: Path | None = None,
+    image_size: int | None = None,
+    layout: str | None = None,
+    scaling: str | None = None,
+    output: Path | None = None,
+    quiet: bool = False,
+) -> RunDirectory:
+    """Make a run directory of a file of weights.
+
+    Args:
+        path: The file.
+        network: A name of the catalogue or a spec; "auto" finds it out.
+        labels: Text file with a class name a line, in the network's order; None names the classes by number from 0.
+        image_size: Side of the network's input in pixels; None takes 224 behind an ImageNet stem, else 32.
+        layout: What the file calls its tensors; None finds it out.
+        scaling: How its makers scale pixels; None takes what is usual for the layout.
+        output: The run directory; None makes one under runs/.
+        quiet: Print nothing.
+
+    Raises:
+        UsageError: A name or a size is wrong.
+        DataError: The file cannot be read or fits no network, or the labels do not fit its classes.
+    """
+    display = Display(quiet=quiet)
+    with display.waiting("reading the weights"):
+        foreign = open_foreign(path, network, scaling, only=layout)
+    names = _labels(labels, foreign)
+    side = image_size or (224 if foreign.spec.stem in ("imagenet", "deep") else 32)
+    channels = foreign.channels
+    blank = Preprocess(side, side, channels, (0.0,) * channels, (1.0,) * channels)
+    preprocess = blank.with_scaling(foreign.scaling)
+    check_image_shape(foreign.spec, len(names), preprocess.image_shape)
+    start = foreign.start(len(names), preprocess)
+    run = create(output, Path(path).stem)
+    _write(run, foreign, start, names, preprocess)
+    for line in start.lines:
+        display.result(line)
+    display.result(f"run      {run.root}  ({foreign.network}, {len(names)} classes, {side}x{side}x{channels})")
+    return run
+
+
+def _labels(path: Path | None, foreign: Foreign) -> tuple[str, ...]:
+    if path is None:
+        return tuple(map(str, range(foreign.classes)))
+    try:
+        names = tuple(path.read_text(encoding="utf-8").split("\n"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"The labels in {path} cannot be read: {error}.") from None
+    names = names[:-1] if names[-1:] == ("",) else names
+    if len(names) != foreign.classes or len(set(names)) != len(names) or "" in names:
+        raise DataError(
+            f"{path} names {len(set(names) - {''})} different classes, a line each, but the weights have "
+            f"{foreign.classes} outputs."
+        )
+    return names
+
+
+def _write(run: RunDirectory, foreign: Foreign, start: Start, names: tuple[str, ...], preprocess: Preprocess) -> None:
+    """Write what training would have left: record, labels, weights, and a result that says it was not measured."""
+    model = build(foreign.spec, len(names), preprocess.image_shape, dtype="float32")
+    for name, numbers in start.numbers.items():
+        layer, role = name.split("/")
+        next(v for v in model.get_layer(layer).variables if v.name == role).assign(np.asarray(numbers))
+    devices = backend.current().accelerators() or [cpu_name()]
+    write_json(run.record, {
+        "format": FORMAT,
+        "network_name": foreign.network, "network": foreign.spec.to_dict(),
+        "data": {"argument": "", "name": Path(start.record["file"]).name, "fingerprint": ""},
+        "preprocess": preprocess.to_dict(), "recipe_name": "imported", "recipe": Recipe().to_dict(),
+        "recipe_origins": {}, "precision": "float32", "seed": 0, "environment": environment(devices, cores()),
+        "weights": dict(start.record),
+    })  # fmt: skip
+    write_text(run.labels, "".join(f"{name}\n" for name in names))
+    save_final_weights(model, run.weights)
+    write_json(run.result, {"imported": start.record["file"], "parameters": model.count_params()})
