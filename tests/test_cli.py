@@ -62,6 +62,15 @@ def copy(trained: RunDirectory, tmp_path: Path) -> Path:  # noqa: F811
         ("recipes he2016", 2, "he2015"),
         ("data check nowhere", 3, "nowhere"),
         ("tarin digits", 2, "train"),
+        ("train digits --weights nowhere.pth", 2, "no file nowhere.pth"),
+        ("train digits --scaling unit", 2, "name their file by weights"),
+        ("train digits --set freeze=stages", 2, "freeze takes none, stem, stage1"),
+        ("train --resume runs/x --weights w.pth", 2, "takes no other network, recipe or number"),
+        ("weights inspect nowhere.pth", 2, "no file nowhere.pth"),
+        ("weights import nowhere.pth", 2, "no file nowhere.pth"),
+        ("weights verify nowhere.pth", 2, "no file nowhere.pth"),
+        ("weights export nowhere w.safetensors", 3, "no run directory"),
+        ("weights export nowhere w.safetensors --layout tim", 2, "did you mean 'timm'"),
     ],
 )
 def test_a_mistake_gets_one_sentence_and_the_exit_code_of_its_kind(
@@ -104,7 +113,19 @@ def test_help_and_version_load_no_framework() -> None:
 
 
 def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ("train", "evaluate", "predict", "networks", "recipes", "doctor", "data check"):
+    for command in (
+        "train",
+        "evaluate",
+        "predict",
+        "networks",
+        "recipes",
+        "doctor",
+        "data check",
+        "weights inspect",
+        "weights import",
+        "weights export",
+        "weights verify",
+    ):
         assert run(*command.split(), "--help") == 0
         assert f"resnets {command}" in capsys.readouterr().out
 

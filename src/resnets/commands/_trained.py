@@ -108,6 +108,8 @@ def open_data(record: dict[str, Any]) -> DataSet:
         DataError: The data are gone, or are no longer what the run was trained on.
     """
     argument = str(record["data"].get("argument"))
+    if not argument:
+        raise DataError("This run was imported, so it has no data of its own; name labelled images to use it on.")
     data = load(argument, seed=record["seed"])
     if data.fingerprint() != record["data"].get("fingerprint"):
         raise DataError(

@@ -1,0 +1,235 @@
+"""weights inspect, import, export, verify, and training that starts from a file."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from keras import ops
+from safetensors.numpy import load_file, save_file
+
+import resnets
+from resnets.commands.evaluate import evaluate
+from resnets.commands.train import resume, train
+from resnets.commands.weights_export import weights_export
+from resnets.commands.weights_import import weights_import
+from resnets.commands.weights_inspect import weights_inspect
+from resnets.commands.weights_verify import weights_verify
+from resnets.data.preprocess import SCALINGS
+from resnets.errors import DataError, MissingPackageError, UsageError
+from resnets.runs.directory import RunDirectory, read_csv, read_json
+
+from .conftest import CLASSES, SETTINGS
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A resnet8 of 10 classes in the layout of PyTorch's CIFAR networks."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "foreign.safetensors"
+    resnets.save_weights(resnets.build("resnet8", 10, (32, 32, 3)), path, "cifar-torch")
+    return path
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "images.npz", images=rng.integers(0, 256, (24, 32, 32, 3), np.uint8),
+             labels=np.arange(24) % 10)  # fmt: skip
+    return tmp_path / "images.npz"
+
+
+def test_an_inspection_says_what_a_file_holds_and_fits(file: Path) -> None:
+    found = weights_inspect(file)
+    assert (found["format"], found["types"], found["numbers"]) == ("safetensors file", ["float32", "int64"], 75_777)
+    fits = [(fit["network"], fit["layout"], fit["classes"], fit["channels"]) for fit in found["fits"]]
+    assert fits == [("resnet8", "cifar-torch", 10, 3), ("plain8", "cifar-torch", 10, 3)]
+    json.dumps(found)
+
+
+def test_an_inspection_of_an_unknown_network_names_the_closest(file: Path, tmp_path: Path) -> None:
+    save_file({**load_file(file), "extra": np.ones(3, "float32")}, tmp_path / "w.safetensors")
+    found = weights_inspect(tmp_path / "w.safetensors")
+    assert found["fits"] == []
+    assert [near["network"] for near in found["closest"]][:1] == ["resnet8"]
+    assert found["closest"][0]["differences"][-1] == "extra: in the file only"
+
+
+def test_an_imported_run_answers_as_the_network_does(file: Path, images: Path, tmp_path: Path) -> None:
+    run = weights_import(file, output=tmp_path / "run", quiet=True)
+    assert run.finished
+    assert evaluate(run.root, str(images), quiet=True)["images"] == 24
+    model = resnets.build("resnet8", 10, (32, 32, 3))
+    resnets.load_weights(model, file)
+    with np.load(images) as arrays:
+        scaled = (arrays["images"] / 255 - SCALINGS["imagenet"].mean) / SCALINGS["imagenet"].std
+    expected = ops.convert_to_numpy(model(scaled.astype("float32"))).argmax(1)
+    assert [int(row["predicted"]) for row in read_csv(run.predictions)] == expected.tolist()
+    record = run.read_record()["weights"]
+    assert (record["layout"], record["scaling"], len(record["sha256"])) == ("cifar-torch", "imagenet", 64)
+
+
+def test_an_imported_run_has_no_data_of_its_own(file: Path, tmp_path: Path) -> None:
+    run = weights_import(file, output=tmp_path / "run", quiet=True)
+    with pytest.raises(DataError, match="imported, so it has no data of its own; name labelled images"):
+        evaluate(run.root, quiet=True)
+    with pytest.raises(UsageError, match="is finished"):
+        resume(run.root, quiet=True)
+
+
+def test_labels_give_the_classes_their_names(file: Path, tmp_path: Path) -> None:
+    names = [f"名 {i}" for i in range(10)]
+    (tmp_path / "labels.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
+    run = weights_import(file, labels=tmp_path / "labels.txt", output=tmp_path / "run", quiet=True)
+    assert run.read_labels() == tuple(names)
+    (tmp_path / "labels.txt").write_text("a\nb\n")
+    with pytest.raises(DataError, match="2 different classes, a line each, but the weights have 10"):
+        weights_import(file, labels=tmp_path / "labels.txt", output=tmp_path / "other", quiet=True)
+    with pytest.raises(UsageError, match="cannot be read"):
+        weights_import(file, labels=tmp_path / "none.txt", output=tmp_path / "other", quiet=True)
+    assert not (tmp_path / "other").exists()
+
+
+def test_the_wrong_network_gets_the_closest_three_and_the_first_differences(file: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError) as error:
+        weights_import(file, network="resnet14", output=tmp_path / "run", quiet=True)
+    said = str(error.value)
+    assert "is not of the network 'resnet14'" in said
+    assert "Closest: resnet8 (" in said
+    assert said.count("% of tensors") == 3
+    with pytest.raises(UsageError, match="no network 'resnet9'"):
+        weights_import(file, network="resnet9", output=tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_scaling_is_asked_for(tmp_path: Path) -> None:
+    resnets.save_weights(resnets.build("resnet8", 10, (32, 32, 3)), tmp_path / "own.safetensors")
+    with pytest.raises(UsageError, match="is not known; say it by --scaling: imagenet"):
+        weights_import(tmp_path / "own.safetensors", output=tmp_path / "run", quiet=True)
+    run = weights_import(tmp_path / "own.safetensors", scaling="bytes", output=tmp_path / "run", quiet=True)
+    assert run.read_record()["preprocess"]["std"] == pytest.approx([1 / 255] * 3)
+    with pytest.raises(UsageError, match=r"no scaling 'byte'; did you mean 'bytes'"):
+        weights_import(tmp_path / "own.safetensors", scaling="byte", output=tmp_path / "other", quiet=True)
+
+
+@pytest.mark.parametrize("layout", ["resnets", "cifar-torch", "timm", "keras-hub"])
+def test_a_runs_weights_go_out_and_come_back_into_a_run(trained: RunDirectory, tmp_path: Path, layout: str) -> None:
+    weights_export(trained.root, tmp_path / "w.safetensors", layout=layout, quiet=True)
+    back = weights_import(tmp_path / "w.safetensors", scaling="imagenet", output=tmp_path / "run", quiet=True)
+    ours, theirs = (resnets.open_run(run.root).model.get_weights() for run in (trained, back))
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_an_export_overwrites_nothing(trained: RunDirectory, tmp_path: Path) -> None:
+    (tmp_path / "w.safetensors").write_text("mine")
+    with pytest.raises(UsageError, match="exists already"):
+        weights_export(trained.root, tmp_path / "w.safetensors", quiet=True)
+    assert (tmp_path / "w.safetensors").read_text() == "mine"
+
+
+def test_verification_compares_with_stock_layers_and_writes_a_report(
+    file: Path, tmp_path: Path, pictures: Path
+) -> None:
+    report = weights_verify(file, images=pictures, output=tmp_path / "report.json", quiet=True)
+    assert [row["images"] for row in report["rows"]] == ["random", "real"]
+    assert [row["same_predictions"] for row in report["rows"]] == [row["number"] for row in report["rows"]]
+    assert report["agree"]
+    assert read_json(tmp_path / "report.json") == report
+
+
+def test_verification_fails_where_the_two_differ(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from resnets.commands import weights_verify as module
+
+    true = module._theirs
+
+    def off(*arguments: Any) -> Any:
+        logits, name = true(*arguments)
+        return (lambda batch: logits(batch) + np.eye(10, dtype="float32")[0] * 0.1), name
+
+    monkeypatch.setattr(module, "_theirs", off)
+    assert not weights_verify(file, quiet=True)["agree"]
+
+
+def test_what_cannot_be_compared_with_is_told(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match="nothing to compare with called 'jax'"):
+        weights_verify(file, against="jax", quiet=True)
+    with pytest.raises(UsageError, match=r"keras\.applications has no 'resnet8'"):
+        weights_verify(file, against="keras-applications", quiet=True)
+    monkeypatch.setattr("resnets.engines.others.find_spec", lambda name: None)
+    for against, advice in (("timm:resnet18", "pip install torch timm"), ("x.tflite", "litert")):
+        with pytest.raises(MissingPackageError, match=advice):
+            weights_verify(file, against=against, quiet=True)
+
+
+def fine_tune(pictures: Path, file: Path, output: Path, **options: Any) -> RunDirectory:
+    settings = {**SETTINGS, "epochs": 1, **options.pop("settings", {})}
+    return train(str(pictures), weights=file, settings=settings, output=output, quiet=True, seed=1, **options)
+
+
+def test_fine_tuning_takes_network_recipe_and_scaling_from_the_file(file: Path, pictures: Path, tmp_path: Path) -> None:
+    run = fine_tune(pictures, file, tmp_path / "run", settings={"freeze": "body", "warmup": 0})
+    record = run.read_record()
+    assert (record["network_name"], record["recipe_name"]) == ("resnet8", "finetune")
+    assert record["preprocess"]["mean"] == list(SCALINGS["imagenet"].mean)
+    assert record["weights"]["adapted"] == ["the head starts anew (10 classes in the file)"]
+    before = resnets.build("resnet8", 10, (32, 32, 3))
+    resnets.load_weights(before, file)
+    after = resnets.open_run(run.root).model
+    assert after.output_shape == (None, len(CLASSES))
+    for a, b in zip(before.variables[:-2], after.variables[:-2], strict=True):
+        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+
+
+def test_fine_tuning_can_keep_the_head_of_equal_classes(
+    trained: RunDirectory, pictures: Path, tmp_path: Path, file: Path
+) -> None:
+    weights_export(trained.root, tmp_path / "w.safetensors", quiet=True)
+    run = fine_tune(pictures, tmp_path / "w.safetensors", tmp_path / "run", keep_head=True, scaling="imagenet",
+                    settings={"learning_rate": 1e-6})  # fmt: skip
+    heads = [resnets.open_run(r.root).model.get_layer("head_logits").get_weights()[0] for r in (trained, run)]
+    np.testing.assert_allclose(heads[0], heads[1], atol=1e-4)
+    with pytest.raises(DataError, match="ask for a new head"):
+        fine_tune(pictures, file, tmp_path / "other", keep_head=True)
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_stop_before_the_first_checkpoint_goes_on_from_the_same_weights(
+    file: Path, pictures: Path, tmp_path: Path
+) -> None:
+    own = shutil.copy(file, tmp_path / "own.safetensors")
+    whole = fine_tune(pictures, Path(own), tmp_path / "whole")
+    shutil.copytree(whole.root, tmp_path / "stopped")
+    stopped = RunDirectory(tmp_path / "stopped")
+    for path in (stopped.result, stopped.weights, stopped.metrics):
+        path.unlink()
+    shutil.rmtree(stopped.checkpoints)
+    stopped.checkpoints.mkdir()
+    resume(stopped.root, quiet=True)
+    assert read_csv(stopped.metrics)[0]["loss"] == read_csv(whole.metrics)[0]["loss"]
+    for path in (stopped.result, stopped.metrics):
+        path.unlink()
+    shutil.rmtree(stopped.checkpoints)
+    stopped.checkpoints.mkdir()
+    Path(own).write_bytes(Path(own).read_bytes() + b"x")
+    with pytest.raises(DataError, match="are gone or have changed"):
+        resume(stopped.root, quiet=True)
+
+
+def test_grey_pictures_use_a_colour_network(file: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "grey.npz", images=rng.integers(0, 256, (40, 16, 16, 1), np.uint8), labels=np.arange(40) % 2)
+    run = fine_tune(tmp_path / "grey.npz", file, tmp_path / "run")
+    assert run.read_record()["weights"]["adapted"][1] == "conv1.weight: from 3 to 1 image channels: their sum"
+    assert run.read_record()["preprocess"]["mean"] == pytest.approx([np.mean(SCALINGS["imagenet"].mean)])
+
+
+def test_options_of_weights_need_weights(pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="name their file by weights"):
+        train(str(pictures), scaling="unit", output=tmp_path / "run", quiet=True)
