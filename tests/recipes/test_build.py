@@ -18,8 +18,11 @@ from resnets.data.preprocess import Preprocess
 from resnets.errors import UsageError
 from resnets.networks.build import build
 from resnets.networks.catalog import network
+from resnets.networks.names import depth
 from resnets.recipes import build as module
-from resnets.recipes.build import L2SGD, TabulatedSchedule, build_optimizer, choose_precision
+from resnets.recipes.build import TabulatedSchedule, build_optimizer, choose_precision
+from resnets.recipes.freezing import freeze, rate_factors
+from resnets.recipes.optimizers import L2SGD, Muon, _orthogonalised
 from resnets.recipes.schedules import rates
 from resnets.recipes.spec import FIELDS, Recipe
 
@@ -48,6 +51,58 @@ def test_l2_goes_into_the_gradient_before_momentum(nesterov: bool, decay_all: bo
             expected[i] = expected[i] + (0.9 * velocity[i] - 0.1 * decayed if nesterov else velocity[i])
     for variable, value in zip(own, expected, strict=True):
         assert np.allclose(np.array(variable), value, atol=1e-6)
+
+
+def orthogonal(matrix: np.ndarray) -> np.ndarray:
+    """The same singular vectors, all singular values 1."""
+    u, _, v = np.linalg.svd(matrix, full_matrices=False)
+    return u @ v
+
+
+def test_muon_turns_kernels_along_the_orthogonal_momentum_and_keeps_their_length() -> None:
+    model = keras.Sequential([
+        keras.Input((6, 6, 3)), keras.layers.Conv2D(4, 3, use_bias=False), keras.layers.Conv2D(8, 3, use_bias=False),
+        keras.layers.Conv2D(4, 1), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2),
+    ])  # fmt: skip
+    own = model.trainable_variables
+    muon, plain = Muon(0.1, momentum=0.9, l2=0.01), L2SGD(0.1, momentum=0.9, l2=0.01)
+    muon.build(own)
+    assert muon.turning == {1}  # the first reads the image, the third has a bias
+    start = [np.array(v) for v in own]
+    rng = np.random.default_rng(0)
+    gradients = [[rng.normal(size=v.shape).astype("float32") for v in own] for _ in range(3)]
+    momentum = np.zeros(own[1].shape)
+    for step in gradients:
+        before = np.array(own[1])
+        muon.apply([keras.ops.convert_to_tensor(g) for g in step], own)
+        momentum = 0.95 * momentum + step[1]
+        after, length = np.array(own[1]), np.linalg.norm(before)
+        assert np.linalg.norm(after) == pytest.approx(length, rel=1e-5)
+        exact = orthogonal((step[1] + 0.95 * momentum).reshape(-1, 8)).reshape(before.shape)
+        turned = before / length - 0.03 * exact / np.linalg.norm(exact)
+        expected = turned / np.linalg.norm(turned) * length
+        # three iterations bring singular values near 1, not to it
+        went, wanted = (after - before).ravel(), (expected - before).ravel()
+        assert went @ wanted / np.linalg.norm(went) / np.linalg.norm(wanted) > 0.9
+        assert np.linalg.norm(went) == pytest.approx(np.linalg.norm(wanted), rel=0.05)
+    found = [np.array(v) for v in own]
+    for variable, value in zip(own, start, strict=True):
+        variable.assign(value)
+    plain.build(own)
+    for step in gradients:
+        plain.apply([keras.ops.convert_to_tensor(g) for g in step], own)
+    for i in (0, 2, 3, 4, 5):
+        np.testing.assert_allclose(found[i], np.array(own[i]), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(36, 8), (8, 36), (576, 64), (27, 64)])
+def test_three_iterations_bring_all_singular_values_near_one(shape: tuple[int, int]) -> None:
+    matrix = np.random.default_rng(0).normal(size=shape).astype("float32")
+    found = np.array(_orthogonalised(keras.ops.convert_to_tensor(matrix), Muon._STEPS))
+    values = np.linalg.svd(found, compute_uv=False)
+    assert 0.3 < values.min() <= values.max() < 1.3
+    exact = orthogonal(matrix)
+    assert (found * exact).sum() / np.linalg.norm(found) / np.linalg.norm(exact) > 0.9
 
 
 def test_keras_own_weight_decay_is_another_and_weaker_rule() -> None:
@@ -275,6 +330,9 @@ LIVE: dict[str, tuple[dict[str, Any], Any, set[str]]] = {
     "cutmix": ({}, 0.5, {"batches"}),
     "ema": ({}, 0.5, {"weights"}),
     "clip_norm": ({}, 0.1, {"weights"}),
+    "freeze": ({}, "body", {"learning"}),
+    "freeze_norms": ({}, True, {"learning"}),
+    "layer_decay": ({}, 0.5, {"learning"}),
     "precision": ({}, "float32", {"precision"}),
 }
 
@@ -297,7 +355,18 @@ def effects(row: Recipe) -> dict[str, bytes]:
         "rates": rates(row, row.epochs * batches.steps_per_epoch).tobytes(),
         "weights": b"".join(np.array(v).tobytes() for v in own),
         "precision": repr(choose_precision(row.precision)).encode(),
+        "learning": learning(row).encode(),
     }
+
+
+def learning(row: Recipe) -> str:
+    """Which variables of a network learn, and by what factors."""
+    depth_of = functools.partial(depth, stages=3)
+    model = build("resnet8", 4, (16, 16, 3))
+    freeze(model, row, depth_of, 3)
+    return repr(
+        ([v.path for v in model.trainable_variables], rate_factors(model.trainable_variables, row, depth_of, 3))
+    )
 
 
 def test_the_table_of_effects_names_every_field() -> None:

@@ -38,7 +38,10 @@ def test_small_images_in_short_trainings_are_left_as_they_are() -> None:
 def test_photographs_are_cropped_and_digits_are_not_mirrored() -> None:
     short, longer = values(9469, 128, epochs=5), values(9469, 128, epochs=20)
     assert (short["crop"], short["pad"], short["flip"], short["warmup"]) == ("pad", 8, True, 0.05)
+    assert (short["optimizer"], short["schedule"]) == ("muon", "linear")
     assert (longer["crop"], longer["train_scale"], longer["flip"]) == ("resized", 0.75, True)
+    assert "optimizer" not in longer
+    assert "optimizer" not in values(9469, 128, epochs=5, weight_decay_mode="decoupled")
     assert "warmup" not in longer
     assert "train_scale" not in short
     assert values(9469, 128, epochs=5, crop="resized")["train_scale"] == 1

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from resnets import backend
 from resnets.backend.processor import cpu_has_bfloat16
 from resnets.errors import UsageError
+from resnets.recipes.optimizers import L2SGD, SGD, AdamW, Muon
 from resnets.recipes.schedules import rates
 from resnets.recipes.spec import Recipe
 
@@ -37,53 +38,6 @@ class TabulatedSchedule(keras.optimizers.schedules.LearningRateSchedule):
         return {"values": self.values.tolist()}
 
 
-class _OwnRates:
-    """An optimizer whose variables learn at rates of their own: put before an optimizer's class."""
-
-    factors: tuple[float, ...] = ()
-
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Apply one step to one variable."""
-        if self.factors:
-            factor = self.factors[self._get_variable_index(variable)]  # type: ignore[attr-defined]
-            learning_rate = learning_rate * ops.cast(factor, learning_rate.dtype)
-        super().update_step(gradient, variable, learning_rate)  # type: ignore[misc]
-
-
-class _SGD(_OwnRates, keras.optimizers.SGD):
-    pass
-
-
-class _AdamW(_OwnRates, keras.optimizers.AdamW):
-    pass
-
-
-@keras.saving.register_keras_serializable("resnets")
-class L2SGD(_OwnRates, keras.optimizers.SGD):
-    """SGD whose weight decay is L2: added to the gradient before momentum, as He 2015, Caffe and PyTorch do.
-
-    Keras' own ``weight_decay`` is decoupled, which with momentum 0.9 is about ten times weaker for the same number.
-
-    Args:
-        l2: Added as l2 x weight to the gradient of each decayed weight.
-        decay_all: Decay norms and biases too, not kernels alone.
-    """
-
-    def __init__(self, learning_rate: Any = 0.01, *, l2: float = 0, decay_all: bool = False, **kwargs: Any) -> None:
-        super().__init__(learning_rate, **kwargs)
-        self.l2, self.decay_all = l2, decay_all
-
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Apply one step to one variable."""
-        if self.l2 and (self.decay_all or len(variable.shape) > 1):
-            gradient = gradient + self.l2 * ops.cast(variable, gradient.dtype)
-        super().update_step(gradient, variable, learning_rate)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor arguments."""
-        return {**super().get_config(), "l2": self.l2, "decay_all": self.decay_all}
-
-
 def build_optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
     """Return the optimizer of a recipe.
 
@@ -98,16 +52,16 @@ def build_optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
         common["global_clipnorm"] = recipe.clip_norm
     if recipe.ema:
         common |= {"use_ema": True, "ema_momentum": recipe.ema}
-    if recipe.optimizer == "sgd" and recipe.weight_decay_mode == "l2":
-        return L2SGD(
+    if recipe.optimizer == "muon" or (recipe.optimizer == "sgd" and recipe.weight_decay_mode == "l2"):
+        return (Muon if recipe.optimizer == "muon" else L2SGD)(
             **common, momentum=recipe.momentum, nesterov=recipe.nesterov, l2=recipe.weight_decay,
             decay_all=recipe.decay_all,
         )  # fmt: skip
     common["weight_decay"] = recipe.weight_decay or None
     if recipe.optimizer == "sgd":
-        optimizer = _SGD(**common, momentum=recipe.momentum, nesterov=recipe.nesterov)
+        optimizer = SGD(**common, momentum=recipe.momentum, nesterov=recipe.nesterov)
     else:
-        optimizer = _AdamW(**{**common, "weight_decay": recipe.weight_decay})
+        optimizer = AdamW(**{**common, "weight_decay": recipe.weight_decay})
     if not recipe.decay_all:
         optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
     return optimizer

@@ -36,6 +36,9 @@ def derive(
     settle("learning_rate", round(highest * batch / 128, 6), f"{highest} for a batch of 128, in proportion for {batch}")
     if not small and epochs < _SHORT:
         settle("warmup", 0.05, f"{epochs} epochs: most of them at high rates")
+        settle("schedule", "linear", f"{epochs} epochs: a long fall")
+        if "weight_decay_mode" not in fixed:
+            settle("optimizer", "muon", f"{epochs} epochs: it learns most from each step, at half as much time again")
     settle("label_smoothing", 0.1 if classes > 2 else 0.05, f"{classes} classes")
     crop = settle("crop", *_crop(side, small, epochs))
     if crop == "pad":

@@ -19,7 +19,7 @@ class Recipe:
     Attributes:
         epochs: Passes over the training images.
         batch_size: Images per step.
-        optimizer: "sgd" (with momentum) or "adamw".
+        optimizer: "sgd" (with momentum), "adamw", or "muon": convolutions by orthogonalised momentum, all else by SGD.
         learning_rate: Highest rate of the schedule, for this batch size.
         momentum: Of SGD.
         nesterov: Nesterov momentum.
@@ -60,7 +60,7 @@ class Recipe:
 
     epochs: int = 20
     batch_size: int = 128
-    optimizer: Literal["sgd", "adamw"] = "sgd"
+    optimizer: Literal["sgd", "adamw", "muon"] = "sgd"
     learning_rate: float = 0.1
     momentum: float = 0.9
     nesterov: bool = False
@@ -134,12 +134,17 @@ class Recipe:
         if self.optimizer == "adamw" and self.weight_decay_mode == "l2" and self.weight_decay:
             raise UsageError("adamw decays decoupled; set weight_decay_mode to 'decoupled', or weight_decay to 0.")
 
+        if self.optimizer == "muon" and self.weight_decay_mode == "decoupled" and self.weight_decay:
+            raise UsageError("muon decays by L2; set weight_decay_mode to 'l2', or weight_decay to 0.")
+
     def decay_in_words(self) -> str:
         """Return the weight decay in both senses, for people who know one of them."""
         which = "all weights" if self.decay_all else "kernels only"
+        if self.optimizer == "muon":
+            which = f"{which}, but not the convolutions that it turns"
         if not self.weight_decay:
             return "no weight decay"
-        if self.optimizer != "sgd":
+        if self.optimizer == "adamw":
             return f"decoupled weight decay {self.weight_decay:g} ({which})"
         gain = 1 - self.momentum
         if self.weight_decay_mode == "l2":
