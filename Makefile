@@ -26,7 +26,7 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 
 golden: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest tests/networks --update-golden
+	$(BIN)/python -m pytest tests/networks/test_catalog.py tests/commands/test_networks.py --update-golden
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \

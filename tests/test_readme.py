@@ -17,6 +17,10 @@ ROOT = Path(__file__).parents[1]
 SLOW_WORDS = ("make ", "--resume")  # make is what runs these tests; --resume needs a stopped run (see test_train)
 
 
+def python_blocks(name: str) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", (ROOT / name).read_text(encoding="utf-8"), re.M | re.S)
+
+
 def blocks(name: str) -> list[str]:
     return re.findall(r"^```(?:python)?\n(.*?)^```", (ROOT / name).read_text(encoding="utf-8"), re.M | re.S)
 
@@ -38,7 +42,14 @@ def test_every_inline_command_is_the_same_in_both() -> None:
 
 
 def test_every_linked_file_is_there() -> None:
-    for name in ("README.md", "README.zh-CN.md", "CONTRIBUTING.md", "docs/results.md"):
+    for name in (
+        "README.md",
+        "README.zh-CN.md",
+        "CONTRIBUTING.md",
+        "docs/results.md",
+        "docs/networks.md",
+        "docs/weights.md",
+    ):
         page = ROOT / name
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{name}: {target}"
@@ -71,3 +82,12 @@ def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monke
     names: dict[str, object] = {}
     exec(compile(block, "README.md", "exec"), names)
     assert names["mine"].output_shape == (None, 16, 16, 64)  # type: ignore[attr-defined]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["docs/networks.md", "docs/weights.md"])
+def test_the_python_of_the_documents_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert python_blocks(name)
+    for block in python_blocks(name):
+        exec(compile(block, name, "exec"), {})

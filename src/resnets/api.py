@@ -102,7 +102,7 @@ def train(
 
     Args:
         data: A folder of class folders, a .csv manifest, an .npz file, or a data set's name.
-        network: A name of the catalogue, or a spec; "auto" takes resnet20 for small images and resnet18 for
+        network: A name of the catalogue, or a spec; "auto" takes resnet20 for small images and resnet18-d for
             photographs.
         recipe: A recipe's name; None takes the file's, or "auto".
         config: A YAML, TOML or JSON file with recipe fields.

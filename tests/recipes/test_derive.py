@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from resnets.recipes.catalog import recipe
-from resnets.recipes.derive import derive
+from resnets.recipes.derive import derive, derive_for
 from resnets.recipes.resolve import resolve
 from resnets.recipes.spec import FIELDS, coerce
 
@@ -23,7 +23,7 @@ def values(images: int, side: int, flip: bool = True, **fixed: Any) -> dict[str,
 @pytest.mark.parametrize("epochs", [None, 1, 5, 20, 200])
 def test_every_derivation_is_a_valid_recipe_with_enough_steps(images: int, side: int, epochs: int | None) -> None:
     fixed = {} if epochs is None else {"epochs": epochs}
-    found = resolve("auto", arguments=fixed, derive=lambda f: derive(images, (side, side, 3), 10, True, f))
+    found = resolve("auto", arguments=fixed, derive=lambda b, f: derive_for(b, images, (side, side, 3), 10, True, f))
     assert images // found.recipe.batch_size >= min(20, images // 4)
     assert found.recipe.source == recipe("auto").source
 
@@ -143,3 +143,19 @@ def test_two_classes_are_smoothed_less() -> None:
     smooth = [derive(5000, (32, 32, 3), classes, True, {})["label_smoothing"] for classes in (2, 3, 100)]
     assert smooth[0][0] < smooth[1][0] == smooth[2][0]
     assert "2 classes" in smooth[0][1]
+
+
+@pytest.mark.parametrize(
+    ("images", "batch"), [(100_000, 128), (640, 128), (639, 64), (100, 16), (41, 8), (20, 4), (3, 4)]
+)
+def test_a_recipe_of_fixed_numbers_gets_a_batch_that_the_data_fill_several_times(images: int, batch: int) -> None:
+    paper = recipe("he2015")
+    found = derive_for(paper, images, (32, 32, 3), 10, True, {})
+    if batch == 128:
+        assert found == {}
+        return
+    assert {field: value for field, (value, _) in found.items()} == {
+        "batch_size": batch, "learning_rate": pytest.approx(0.1 * batch / 128, abs=1e-6),
+    }  # fmt: skip
+    assert derive_for(paper, images, (32, 32, 3), 10, True, {"batch_size": 100}) == {}
+    assert "learning_rate" not in derive_for(paper, images, (32, 32, 3), 10, True, {"learning_rate": 0.1})

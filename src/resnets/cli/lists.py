@@ -16,6 +16,7 @@ def networks(
     *,
     classes: Annotated[int | None, Parameter(help="Number of classes.")] = None,
     image_size: Annotated[int | None, Parameter(help="Side of the images, in pixels.")] = None,
+    as_markdown: Annotated[bool, Parameter(name="--markdown", negative="", help="Print a Markdown table.")] = False,
     as_json: Json = False,
 ) -> None:
     """List networks with weight layers, trainable parameters and multiply-adds.
@@ -25,11 +26,12 @@ def networks(
       resnets networks 'resnet*-cifar' --classes 100
     """
     start()
+    from resnets.commands.networks import markdown
     from resnets.commands.networks import networks as command
 
     rows = command(pattern, classes=classes, image_size=image_size)
-    if as_json:
-        print_json(rows)
+    if as_json or as_markdown:
+        print_json(rows) if as_json else print(markdown(rows))
         return
     print_table(
         ["network", "layers", "parameters", "multiply-adds", "classes", "image"],

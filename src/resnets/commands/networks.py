@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from resnets.networks.catalog import NETWORKS, list_networks
+from resnets.networks.catalog import NETWORKS, list_networks, plain_twin
 from resnets.networks.sketch import sketch
 from resnets.networks.spec import NetworkSpec
 
@@ -31,6 +31,26 @@ def networks(pattern: str = "*", *, classes: int | None = None, image_size: int 
             "parameters": cost.parameters, "multiply_adds": cost.multiply_adds, "source": spec.source,
         })  # fmt: skip
     return rows
+
+
+def markdown(rows: list[dict[str, Any]]) -> str:
+    """Return a page with a table of networks; a plain twin stands beside its residual network.
+
+    Args:
+        rows: As :func:`networks` returns them.
+    """
+    lines = [
+        "| network | layers | parameters | multiply-adds, M | classes | image | plain twin | paper or project |",
+        "|---|---:|---:|---:|---:|---:|---|---|",
+    ]
+    for row in rows:
+        if row["residual"] or row["name"].startswith("vgg"):
+            twin = plain_twin(row["name"]) if row["residual"] and row["name"] != "vgg13-skip-last" else ""
+            lines.append(
+                f"| `{row['name']}` | {row['layers']} | {row['parameters']:,} | {row['multiply_adds'] / 1e6:,.1f} | "
+                f"{row['classes']} | {row['image_size']} | {f'`{twin}`' if twin else ''} | {row['source']} |"
+            )
+    return "\n".join(lines)
 
 
 def usual_side(spec: NetworkSpec) -> int:

@@ -24,7 +24,7 @@ from resnets.networks.catalog import network as named_network
 from resnets.networks.spec import NetworkSpec
 from resnets.networks.topology import check_image_shape
 from resnets.recipes.build import choose_precision
-from resnets.recipes.derive import derive as derive_recipe
+from resnets.recipes.derive import derive_for
 from resnets.recipes.resolve import Resolved, resolve
 from resnets.recipes.spec import Recipe
 from resnets.runs import checkpoint
@@ -54,7 +54,7 @@ def train(
 
     Args:
         data: A folder of class folders, a .csv manifest, an .npz file, or a data set's name.
-        network: A name of the catalogue, or a spec; "auto" takes resnet20 for small images and resnet18 for
+        network: A name of the catalogue, or a spec; "auto" takes resnet20 for small images and resnet18-d for
             photographs.
         recipe: A recipe's name; None takes the file's, or "auto".
         config: A file with recipe fields.
@@ -92,8 +92,8 @@ def train(
     name, spec = _choose_network(network, preprocess)
     resolved = resolve(
         recipe, file=config, environment=os.environ, arguments=settings,
-        derive=lambda fixed: derive_recipe(len(dataset.splits["train"]), preprocess.image_shape,
-                                           len(dataset.classes), dataset.flip, fixed),
+        derive=lambda base, fixed: derive_for(base, len(dataset.splits["train"]), preprocess.image_shape,
+                                              len(dataset.classes), dataset.flip, fixed),
     )  # fmt: skip
     for shape in (preprocess.image_shape, preprocess.scaled(resolved.recipe.train_scale).image_shape):
         check_image_shape(spec, len(dataset.classes), shape)
@@ -143,7 +143,7 @@ def _choose_network(network: str | NetworkSpec, preprocess: Preprocess) -> tuple
     if isinstance(network, NetworkSpec):
         return next((name for name, row in NETWORKS.items() if row == network), "custom"), network
     if network == "auto":
-        network = "resnet20" if min(preprocess.height, preprocess.width) <= 64 else "resnet18"
+        network = "resnet20" if min(preprocess.height, preprocess.width) <= 64 else "resnet18-d"
     return network, named_network(network)
 
 

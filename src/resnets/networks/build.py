@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +54,17 @@ class KerasMaker(Maker):
         return (height, width, channels)
 
 
+@contextlib.contextmanager
+def room_for_depth(layers: int) -> Iterator[None]:
+    """Let Keras follow a graph of so many weight layers: it goes from each layer to the one before by recursion."""
+    usual = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(usual, 1000 + 10 * layers))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(usual)
+
+
 def build(
     spec: NetworkSpec | str,
     classes: int = 1000,
@@ -80,7 +93,8 @@ def build(
     check_image_shape(spec, classes, image_shape)
     inputs = keras.layers.Input(image_shape, name="image")
     outputs = logits(KerasMaker(spec, dtype, portable), inputs, classes)
-    return keras.Model(inputs, outputs, name=name.replace("-", "_"))
+    with room_for_depth(spec.layers):
+        return keras.Model(inputs, outputs, name=name.replace("-", "_"))
 
 
 def features(model: keras.Model) -> keras.Model:
@@ -106,4 +120,5 @@ def features(model: keras.Model) -> keras.Model:
     if not ends:
         raise UsageError("features() needs a network of resnets.build(); this model has no layers named stage<S>_....")
     outputs = {f"C{stage + 1}": output for stage, output in sorted(ends.items())}
-    return keras.Model(model.input, outputs, name=f"{model.name}_features")
+    with room_for_depth(len(model.layers)):
+        return keras.Model(model.input, outputs, name=f"{model.name}_features")

@@ -11,7 +11,7 @@ from keras import layers
 
 from resnets.errors import UsageError
 from resnets.networks.blocks import Place, residual_block
-from resnets.networks.build import KerasMaker
+from resnets.networks.build import KerasMaker, room_for_depth
 from resnets.networks.catalog import network
 from resnets.networks.spec import NetworkSpec
 from resnets.networks.topology import check_image_shape, logits
@@ -103,7 +103,8 @@ class ResNet(keras.Model):
             NetworkSpec.from_dict(dict.fromkeys(others))
         check_image_shape(spec, classes, tuple(image_shape))  # type: ignore[arg-type]
         inputs = layers.Input(tuple(image_shape), name="image")
-        super().__init__(inputs, logits(KerasMaker(spec, policy), inputs, classes), name=name)
+        with room_for_depth(spec.layers):
+            super().__init__(inputs, logits(KerasMaker(spec, policy), inputs, classes), name=name)
         self.trainable = fields.get("trainable", True)
         self.spec, self.classes, self.image_shape = spec, classes, tuple(image_shape)
 

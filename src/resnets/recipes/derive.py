@@ -1,11 +1,40 @@
-"""The recipe "auto": numbers derived from the data, each with its reason."""
+"""Numbers derived from the data, each with its reason: all of the recipe "auto", of others the batch if it must be."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from resnets.recipes.spec import Recipe
+
 Derived = dict[str, tuple[Any, str]]
+
+
+def derive_for(
+    base: Recipe, images: int, image_shape: tuple[int, int, int], classes: int, flip: bool, fixed: Mapping[str, Any]
+) -> Derived:
+    """Return what the data suggest for a recipe: everything for one that derives, else a batch that the data can fill.
+
+    Args:
+        base: The recipe's row.
+        images: Training images.
+        image_shape: Height, width and channels that the network sees.
+        classes: Number of classes.
+        flip: Whether a mirrored image keeps its class.
+        fixed: Fields the user has set.
+    """
+    if base.derived:
+        return derive(images, image_shape, classes, flip, fixed)
+    batch = base.batch_size
+    while batch > 4 and images // batch < 5:
+        batch //= 2
+    if batch == base.batch_size or "batch_size" in fixed:
+        return {}
+    derived: Derived = {"batch_size": (batch, f"{images:,} images make too few steps of {base.batch_size}")}
+    if "learning_rate" not in fixed:
+        rate = round(base.learning_rate * batch / base.batch_size, 6)
+        derived["learning_rate"] = (rate, f"{base.learning_rate:g} for a batch of {base.batch_size}, in proportion")
+    return derived
 
 
 def derive(

@@ -41,7 +41,7 @@ def resolve(
     file: Path | None = None,
     environment: Mapping[str, str] | None = None,
     arguments: Mapping[str, Any] | None = None,
-    derive: Callable[[Mapping[str, Any]], Derived] | None = None,
+    derive: Callable[[Recipe, Mapping[str, Any]], Derived] | None = None,
 ) -> Resolved:
     """Settle a recipe.
 
@@ -51,7 +51,7 @@ def resolve(
         environment: Variables, of which RESNETS_<FIELD> (such as RESNETS_EPOCHS) are read. RESNETS_DATA and
             RESNETS_RUNS name folders and are not read here.
         arguments: Fields given on the command line or in the call.
-        derive: For recipes that derive: fields set by the user -> what the data suggests for the others.
+        derive: From the recipe's row and the fields set by the user to what the data suggest for the others.
 
     Raises:
         UsageError: A name or key is unknown (the nearest is offered) or a value is refused.
@@ -69,7 +69,7 @@ def resolve(
         for field, value in values.items():
             fixed[field] = coerce(field, value)
             origins[field] = origin
-    derived = derive(fixed) if base.derived and derive else {}
+    derived = derive(base, fixed) if derive else {}
     origins.update({field: reason for field, (_, reason) in derived.items()})
     values = {field: value for field, (value, _) in derived.items()} | fixed
     return Resolved(name, dataclasses.replace(base, **values, derived=False), origins)

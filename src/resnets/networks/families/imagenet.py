@@ -45,7 +45,7 @@ def _he2015() -> dict[str, NetworkSpec]:
     for layers in (18, 34, 50, 101, 152):
         found[f"resnet{layers}"] = _of(layers, (BASIC if layers < 50 else BOTTLENECK).source)
     for layers in (10, 26, 200):
-        found[f"resnet{layers}"] = _of(layers, f"{found['resnet50'].source}; depths as in timm")
+        found[f"resnet{layers}"] = _of(layers, f"{(BASIC if layers < 26 else BOTTLENECK).source}; depths as in timm")
     found["resnet14-imagenet"] = _of(14, f"{found['resnet50'].source}; one bottleneck a stage")
     for layers in (18, 34, 50, 101, 152):
         row = found[f"resnet{layers}"]
