@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
@@ -64,7 +65,7 @@ class Muon(L2SGD):
     """Turns the kernels of convolutions along their orthogonalised momentum; all else learns by SGD.
 
     A convolution behind which a norm stands gives the same answer whatever the length of its kernel: only the direction
-    matters. Each step turns it by ``TURN`` x learning rate, along the momentum whose singular values have all been
+    matters. Each step turns it by up to ``TURN`` x learning rate, along the momentum whose singular values have been
     brought near 1 (Jordan et al. 2024, kellerjordan.github.io/posts/muon), and keeps its length, so that a kernel needs
     no weight decay. The first convolution, which reads the image, and convolutions with a bias, behind which no norm
     stands, learn by SGD, as do norms, biases and dense layers.
@@ -94,7 +95,8 @@ class Muon(L2SGD):
         flat = ops.reshape(gradient + self.MOMENTUM * momentum, (-1, filters))
         direction = ops.reshape(_orthogonalised(flat, self._STEPS), variable.shape)
         kernel, length = ops.convert_to_tensor(variable), _length(variable)
-        turned = kernel / length - self.TURN * learning_rate * direction / _length(direction)
+        # a direction of all singular values 1 has the length sqrt(filters); one of lower rank turns the kernel less
+        turned = kernel / length - self.TURN * learning_rate * direction / math.sqrt(filters)
         self.assign(variable, turned * length / _length(turned))
 
 
