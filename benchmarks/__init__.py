@@ -1,0 +1,1 @@
+"""Measurements against other projects; each prints hardware and versions."""
