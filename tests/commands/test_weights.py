@@ -13,6 +13,7 @@ from keras import ops
 from safetensors.numpy import load_file, save_file
 
 import resnets
+from resnets.commands._foreign import _scaling
 from resnets.commands.evaluate import evaluate
 from resnets.commands.train import resume, train
 from resnets.commands.weights_export import weights_export
@@ -21,6 +22,9 @@ from resnets.commands.weights_inspect import weights_inspect
 from resnets.commands.weights_verify import weights_verify
 from resnets.data.preprocess import SCALINGS
 from resnets.errors import DataError, MissingPackageError, UsageError
+from resnets.networks.sketch import sketch
+from resnets.networks.weights.file import StoredTensor, WeightFile
+from resnets.networks.weights.layouts import LAYOUTS, Traits, name_all, variables_of
 from resnets.runs.directory import RunDirectory, read_csv, read_json
 
 from .conftest import CLASSES, SETTINGS
@@ -96,13 +100,17 @@ def test_labels_give_the_classes_their_names(file: Path, tmp_path: Path) -> None
     assert not (tmp_path / "other").exists()
 
 
-def test_the_wrong_network_gets_the_closest_three_and_the_first_differences(file: Path, tmp_path: Path) -> None:
+def test_the_wrong_network_is_told_which_it_is_or_the_closest_three(file: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError) as error:
         weights_import(file, network="resnet14", output=tmp_path / "run", quiet=True)
     said = str(error.value)
     assert "is not of the network 'resnet14'" in said
-    assert "Closest: resnet8 (" in said
-    assert said.count("% of tensors") == 3
+    assert "It is of resnet8 (layout cifar-torch)." in said
+    save_file({**load_file(file), "extra": np.ones(3, "float32")}, tmp_path / "w.safetensors")
+    with pytest.raises(DataError, match=r"fits no network of the catalogue\. Closest: resnet8") as error:
+        weights_import(tmp_path / "w.safetensors", output=tmp_path / "run", quiet=True)
+    assert str(error.value).count("% of tensors") == 3
+    assert "extra: in the file only" in str(error.value)
     with pytest.raises(UsageError, match="no network 'resnet9'"):
         weights_import(file, network="resnet9", output=tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
@@ -125,6 +133,72 @@ def test_a_runs_weights_go_out_and_come_back_into_a_run(trained: RunDirectory, t
     ours, theirs = (resnets.open_run(run.root).model.get_weights() for run in (trained, back))
     for a, b in zip(ours, theirs, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_an_export_carries_labels_and_scaling_and_an_import_takes_them(
+    trained: RunDirectory, tmp_path: Path, pictures: Path
+) -> None:
+    weights_export(trained.root, tmp_path / "w.safetensors", layout="cifar-torch", quiet=True)
+    back = weights_import(tmp_path / "w.safetensors", output=tmp_path / "run", quiet=True)
+    assert back.read_labels() == trained.read_labels()
+    assert back.read_record()["preprocess"] == trained.read_record()["preprocess"]
+    run = fine_tune(pictures, tmp_path / "w.safetensors", tmp_path / "tuned")
+    assert run.read_record()["weights"]["scaling"] == "file"
+    np.savez(tmp_path / "grey.npz", images=np.zeros((40, 16, 16, 1), np.uint8), labels=np.arange(40) % 2)
+    with pytest.raises(UsageError, match="images of 3 channels are scaled, but these have 1; name a scaling"):
+        fine_tune(tmp_path / "grey.npz", tmp_path / "w.safetensors", tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("name", "layout", "scaling"),
+    [("resnet8", "cifar-torch", "imagenet"), ("resnet8-b", "cifar-torch", "cifar10"), ("resnet18", "timm", "imagenet"),
+     ("resnet18-v2", "timm", "symmetric"), ("resnet50-keras", "keras-applications", "caffe"),
+     ("resnet50-v2-keras", "keras-applications", "symmetric"), ("resnet8-mlperf", "keras-example", "bytes")],
+)  # fmt: skip
+def test_the_usual_scaling_of_each_origin_is_taken(name: str, layout: str, scaling: str) -> None:
+    spec = resnets.network(name)
+    drawn = sketch(spec, 10, (224, 224, 3) if spec.stem == "imagenet" else (32, 32, 3))
+    variables = variables_of((layer.name, layer.variables) for layer in drawn.layers)
+    traits = Traits.of_names(layer.name for layer in drawn.layers)
+    chosen = LAYOUTS[layout]
+    tensors = {
+        key: StoredTensor(chosen.stored_shape(variable, key), "float32", lambda: np.zeros(1))
+        for key, variable in name_all(chosen, variables, traits).items()
+    }
+    assert _scaling(WeightFile(Path("w"), "made", tensors), layout, spec)[0] == scaling
+    assert SCALINGS[scaling].bgr == (scaling == "caffe")
+
+
+def test_weights_without_a_head_are_a_start_but_no_run(file: Path, pictures: Path, tmp_path: Path) -> None:
+    headless = {name: value for name, value in load_file(file).items() if not name.startswith("linear")}
+    save_file(headless, tmp_path / "body.safetensors")
+    assert weights_inspect(tmp_path / "body.safetensors")["fits"][0]["classes"] == 0
+    run = fine_tune(pictures, tmp_path / "body.safetensors", tmp_path / "run")
+    assert run.read_record()["weights"]["adapted"] == ["the head starts anew (no classes in the file)"]
+    with pytest.raises(DataError, match="has no last layer"):
+        weights_import(tmp_path / "body.safetensors", output=tmp_path / "other", quiet=True)
+
+
+def test_a_network_without_a_stem_is_imported(tmp_path: Path) -> None:
+    resnets.save_weights(resnets.build("vgg10", 3, (32, 32, 3)), tmp_path / "vgg.safetensors")
+    run = weights_import(tmp_path / "vgg.safetensors", scaling="unit", output=tmp_path / "run", quiet=True)
+    assert run.read_record()["preprocess"]["channels"] == 3
+
+
+@pytest.mark.parametrize("size", [0, -1, 5000])
+def test_an_impossible_image_size_is_refused(file: Path, size: int, tmp_path: Path) -> None:
+    for command in (lambda: weights_import(file, image_size=size, output=tmp_path / "run", quiet=True),
+                    lambda: weights_verify(file, image_size=size, quiet=True)):  # fmt: skip
+        with pytest.raises(UsageError, match="between 1 and 4096"):
+            command()
+
+
+def test_a_report_overwrites_nothing_and_makes_no_folders(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.json").write_text("mine")
+    for path in (tmp_path / "mine.json", tmp_path / "none" / "x.json", tmp_path):
+        with pytest.raises(UsageError, match="cannot go to"):
+            weights_verify(file, output=path, quiet=True)
+    assert (tmp_path / "mine.json").read_text() == "mine"
 
 
 def test_an_export_overwrites_nothing(trained: RunDirectory, tmp_path: Path) -> None:

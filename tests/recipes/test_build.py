@@ -61,13 +61,14 @@ def orthogonal(matrix: np.ndarray) -> np.ndarray:
 
 def test_muon_turns_kernels_along_the_orthogonal_momentum_and_keeps_their_length() -> None:
     model = keras.Sequential([
-        keras.Input((6, 6, 3)), keras.layers.Conv2D(4, 3, use_bias=False), keras.layers.Conv2D(8, 3, use_bias=False),
+        keras.Input((6, 6, 3)), keras.layers.Conv2D(4, 3, use_bias=False, name="stem_conv"),
+        keras.layers.Conv2D(8, 3, use_bias=False),
         keras.layers.Conv2D(4, 1), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2),
     ])  # fmt: skip
     own = model.trainable_variables
     muon, plain = Muon(0.1, momentum=0.9, l2=0.01), L2SGD(0.1, momentum=0.9, l2=0.01)
     muon.build(own)
-    assert muon.turning == {1}  # the first reads the image, the third has a bias
+    assert muon.turning == {1}  # the first is of the stem, the third has a bias
     start = [np.array(v) for v in own]
     rng = np.random.default_rng(0)
     gradients = [[rng.normal(size=v.shape).astype("float32") for v in own] for _ in range(3)]

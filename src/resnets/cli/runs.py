@@ -39,7 +39,7 @@ def train(
         Parameter(help="Weights to start from: safetensors, .pth, .pt, .th, .h5, .keras. Then recipe finetune."),
     ] = None,
     scaling: Annotated[
-        str | None, Parameter(help="How their makers scale pixels: imagenet, unit, symmetric, bytes, caffe.")
+        str | None, Parameter(help="How their makers scale pixels: imagenet, cifar10, unit, symmetric, bytes, caffe.")
     ] = None,
     keep_head: Annotated[bool, Parameter(negative="", help="Start from the weights' own last layer.")] = False,
     resume: Annotated[Path | None, Parameter(help="Go on with a run that was stopped.")] = None,

@@ -12,7 +12,9 @@ from resnets.errors import DataError
 
 Network = Annotated[str, Parameter(help="Name of a network (resnets networks); auto finds it out.")]
 Layout = Annotated[str | None, Parameter(help="What the file calls its tensors; found out by default.")]
-Scaling = Annotated[str | None, Parameter(help="How its makers scale pixels: imagenet, unit, symmetric, bytes, caffe.")]
+Scaling = Annotated[
+    str | None, Parameter(help="How its makers scale pixels: imagenet, cifar10, unit, symmetric, bytes, caffe.")
+]
 
 
 @weights_app.command

@@ -88,7 +88,7 @@ def train(
     if weights:
         with display.waiting("reading the weights"):
             foreign = open_foreign(weights, network, scaling, new_head=not keep_head, adapt_channels=True)
-        preprocess, network, recipe = preprocess.with_scaling(foreign.scaling), foreign.spec, recipe or "finetune"
+        preprocess, network, recipe = foreign.scaled(preprocess), foreign.spec, recipe or "finetune"
     name, spec = _choose_network(network, preprocess)
     resolved = resolve(
         recipe, file=config, environment=os.environ, arguments=settings,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from resnets.commands._trained import open_trained
@@ -34,5 +35,10 @@ def weights_export(
         raise UsageError(f"{file} exists already; name another file, or remove it.")
     with display.waiting("loading the network"):
         trained = open_trained(run, weights)
-    save_weights(trained.predictor.model, file, layout)
+    metadata = {
+        "resnets.preprocess": json.dumps(trained.preprocess.to_dict()),
+        "resnets.labels": json.dumps(trained.classes, ensure_ascii=False),
+        "resnets.network": trained.record["network_name"],
+    }
+    save_weights(trained.predictor.model, file, layout, metadata=metadata)
     display.result(f"weights  {file}  ({trained.record['network_name']}, {weights}; names of {says})")

@@ -9,8 +9,8 @@ import numpy as np
 from resnets import backend
 from resnets.backend.processor import cores, cpu_name
 from resnets.commands._fitting import save_final_weights
-from resnets.commands._foreign import Foreign, Start, open_foreign
-from resnets.data.preprocess import Preprocess
+from resnets.commands._foreign import Foreign, Start, labels_of, open_foreign
+from resnets.data.preprocess import Preprocess, check_side
 from resnets.errors import DataError, UsageError
 from resnets.networks.build import build
 from resnets.networks.spec import NetworkSpec
@@ -37,8 +37,10 @@ def weights_import(
     Args:
         path: The file.
         network: A name of the catalogue or a spec; "auto" finds it out.
-        labels: Text file with a class name a line, in the network's order; None names the classes by number from 0.
-        image_size: Side of the network's input in pixels; None takes 224 behind an ImageNet stem, else 32.
+        labels: Text file with a class name a line, in the network's order; None takes those that an exported file carries,
+            else numbers from 0.
+        image_size: Side of the network's input in pixels; None takes what an exported file says, else 224 behind an
+            ImageNet stem and 32 behind others.
         layout: What the file calls its tensors; None finds it out.
         scaling: How its makers scale pixels; None takes what is usual for the layout.
         output: The run directory; None makes one under runs/.
@@ -48,29 +50,30 @@ def weights_import(
         UsageError: A name or a size is wrong.
         DataError: The file cannot be read or fits no network, or the labels do not fit its classes.
     """
+    check_side(image_size)
     display = Display(quiet=quiet)
     with display.waiting("reading the weights"):
         foreign = open_foreign(path, network, scaling, only=layout)
     names = _labels(labels, foreign)
-    side = image_size or (224 if foreign.spec.stem in ("imagenet", "deep") else 32)
-    channels = foreign.channels
-    blank = Preprocess(side, side, channels, (0.0,) * channels, (1.0,) * channels)
-    preprocess = blank.with_scaling(foreign.scaling)
+    preprocess = foreign.preprocess(image_size)
     check_image_shape(foreign.spec, len(names), preprocess.image_shape)
     start = foreign.start(len(names), preprocess)
-    run = create(output, Path(path).stem)
+    run, shape = create(output, Path(path).stem), preprocess.image_shape
     _write(run, foreign, start, names, preprocess)
     for line in start.lines:
         display.result(line)
-    display.result(f"run      {run.root}  ({foreign.network}, {len(names)} classes, {side}x{side}x{channels})")
+    display.result(f"run      {run.root}  ({foreign.network}, {len(names)} classes, {shape[0]}x{shape[1]}x{shape[2]})")
     return run
 
 
 def _labels(path: Path | None, foreign: Foreign) -> tuple[str, ...]:
+    if not foreign.classes:
+        raise DataError(f"{foreign.file.path} has no last layer, so it names no classes; train with it: --weights.")
     if path is None:
-        return tuple(map(str, range(foreign.classes)))
+        own = labels_of(foreign.file)
+        return own if own and len(own) == foreign.classes else tuple(map(str, range(foreign.classes)))
     try:
-        names = tuple(path.read_text(encoding="utf-8").split("\n"))
+        names = tuple(path.read_text(encoding="utf-8-sig").split("\n"))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"The labels in {path} cannot be read: {error}.") from None
     names = names[:-1] if names[-1:] == ("",) else names

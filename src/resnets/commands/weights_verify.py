@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnets.commands._foreign import Foreign, open_foreign
-from resnets.data.preprocess import Preprocess
+from resnets.data.preprocess import Preprocess, check_side
 from resnets.data.sources import image_files
 from resnets.engines.others import keras_applications, lite, torch_model
 from resnets.errors import UsageError
@@ -59,12 +59,14 @@ def weights_verify(
         DataError: A file cannot be read or fits no network.
         MissingPackageError: The other implementation is not installed.
     """
+    check_side(image_size)
+    if output and (output.exists() or not output.parent.is_dir()):
+        raise UsageError(f"The report cannot go to {output}: it exists already, or its folder does not.")
     display = Display(quiet=quiet)
     with display.waiting("reading the weights"):
         foreign = open_foreign(path, network, scaling)
-    side = image_size or (224 if foreign.spec.stem in ("imagenet", "deep") else 32)
-    shape = (side, side, foreign.channels)
-    preprocess = Preprocess(*shape, (0.0,) * shape[2], (1.0,) * shape[2]).with_scaling(foreign.scaling)
+    preprocess = foreign.preprocess(image_size)
+    side = f"{preprocess.height}x{preprocess.width}"
     with display.waiting("building both"):
         ours = _ours(foreign, preprocess, portable=False)
         theirs, name = _theirs(against, foreign, preprocess)
@@ -72,12 +74,12 @@ def weights_verify(
     for kind, batch in _batches(preprocess, images):
         rows.append({"images": kind, **_compare(ours(batch), theirs(batch))})
         display.result(
-            f"{kind:8} {len(batch)} images of {side}x{side}: largest difference {rows[-1]['difference']:.1e} of the "
+            f"{kind:8} {len(batch)} images of {side}: largest difference {rows[-1]['difference']:.1e} of the "
             f"largest of {rows[-1]['of']}; {rows[-1]['same_predictions']} of {len(batch)} predictions agree"
         )
     largest = max(float(row["difference"]) for row in rows)
     report = {
-        "file": str(path), "network": foreign.network, "against": name, "image_size": side,
+        "file": str(path), "network": foreign.network, "against": name, "image_size": [preprocess.height, preprocess.width],
         "scaling": foreign.scaling, "rows": rows, "largest": largest, "tolerance": tolerance,
         "agree": bool(largest <= tolerance),
     }  # fmt: skip

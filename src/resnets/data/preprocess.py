@@ -39,8 +39,9 @@ class Scaling:
 _BYTE = (1 / 255,) * 3
 SCALINGS = {
     "imagenet": Scaling(_IMAGENET_MEAN, _IMAGENET_STD, False, "mean and deviation of ImageNet: torchvision, timm"),
+    "cifar10": Scaling((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010), False, "mean and deviation of CIFAR-10"),
     "unit": Scaling((0.0,) * 3, (1.0,) * 3, False, "pixels from 0 to 1"),
-    "symmetric": Scaling((0.5,) * 3, (0.5,) * 3, False, "pixels from -1 to 1: keras.applications V2"),
+    "symmetric": Scaling((0.5,) * 3, (0.5,) * 3, False, "pixels from -1 to 1: keras.applications V2, timm's resnetv2"),
     "bytes": Scaling((0.0,) * 3, _BYTE, False, "pixels from 0 to 255: MLPerf Tiny"),
     "caffe": Scaling((123.68 / 255, 116.779 / 255, 103.939 / 255), _BYTE, True,
                      "blue first, 0 to 255 less ImageNet's mean: keras.applications V1"),
@@ -160,6 +161,16 @@ class Preprocess:
         return records.from_dict(cls, values, "preprocessing")
 
 
+def check_side(image_size: int | None) -> None:
+    """Refuse an image side that nobody can mean.
+
+    Raises:
+        UsageError: Says what is possible.
+    """
+    if image_size is not None and not 1 <= image_size <= 4096:
+        raise UsageError(f"The image size must lie between 1 and 4096 pixels, not {image_size}.")
+
+
 def derive(data: DataSet, image_size: int | None = None) -> tuple[Preprocess, str]:
     """Choose the preprocessing of a data set.
 
@@ -174,8 +185,7 @@ def derive(data: DataSet, image_size: int | None = None) -> tuple[Preprocess, st
         UsageError: The image size is not possible.
     """
     images = data.splits["train"].images
-    if image_size is not None and not 1 <= image_size <= 4096:
-        raise UsageError(f"The image size must lie between 1 and 4096 pixels, not {image_size}.")
+    check_side(image_size)
     if isinstance(images, np.ndarray):
         height, width = (image_size, image_size) if image_size else (int(images.shape[1]), int(images.shape[2]))
         mean, std = _pixel_statistics(images)

@@ -67,8 +67,9 @@ class Muon(L2SGD):
     A convolution behind which a norm stands gives the same answer whatever the length of its kernel: only the direction
     matters. Each step turns it by up to ``TURN`` x learning rate, along the momentum whose singular values have been
     brought near 1 (Jordan et al. 2024, kellerjordan.github.io/posts/muon), and keeps its length, so that a kernel needs
-    no weight decay. The first convolution, which reads the image, and convolutions with a bias, behind which no norm
-    stands, learn by SGD, as do norms, biases and dense layers.
+    no weight decay. Convolutions of the stem, and those with a bias, behind which no norm stands, learn by SGD, as do
+    norms, biases and dense layers. In pre-activation networks the last convolution of a block has neither bias nor norm
+    behind it; it turns and keeps its length like the others.
     """
 
     TURN, MOMENTUM = 0.3, 0.95
@@ -79,8 +80,9 @@ class Muon(L2SGD):
         """Settle which variables turn."""
         super().build(variables)
         biased = {v.path.rpartition("/")[0] for v in variables if v.path.endswith("/bias")}
-        kernels = [i for i, v in enumerate(variables) if len(v.shape) == 4]
-        self.turning = {i for i in kernels[1:] if variables[i].path.rpartition("/")[0] not in biased}
+        kernels = {i: v.path for i, v in enumerate(variables) if len(v.shape) == 4}
+        own = {i for i, path in kernels.items() if path.rpartition("/")[0] in biased or "stem_" in path}
+        self.turning = set(kernels) - own
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Apply one step to one variable."""

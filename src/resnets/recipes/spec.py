@@ -133,9 +133,10 @@ class Recipe:
             raise UsageError(f"milestones are rising shares of the training between 0 and 1, not {self.milestones}.")
         if self.optimizer == "adamw" and self.weight_decay_mode == "l2" and self.weight_decay:
             raise UsageError("adamw decays decoupled; set weight_decay_mode to 'decoupled', or weight_decay to 0.")
-
         if self.optimizer == "muon" and self.weight_decay_mode == "decoupled" and self.weight_decay:
             raise UsageError("muon decays by L2; set weight_decay_mode to 'l2', or weight_decay to 0.")
+        if self.optimizer == "muon" and not self.momentum:
+            raise UsageError("muon is made of momentum; set momentum above 0.")
 
     def decay_in_words(self) -> str:
         """Return the weight decay in both senses, for people who know one of them."""

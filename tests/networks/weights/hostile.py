@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
 import struct
 import warnings
@@ -80,6 +81,13 @@ PROGRAMS: dict[str, tuple[str, bytes]] = {
     "with a stack of marks": ("more than 1,000,000 instructions", b"\x80\x02" + b"(" * 1_400_000 + b"N."),
     "without an end": ("does not end|is damaged", b"\x80\x02}"),
     "that takes from an empty stack": ("its pickle is damaged", b"\x80\x02R."),
+    "with a huge number recalled": (
+        "a number that is far too large", b"\x80\x02\x8b\x00\x00\x20\x00" + b"\x7f" * 2**21 + b"q\x00h\x00\x86.",
+    ),
+    "that copies a list again and again": (
+        "more pairs than any network", b"\x80\x02ccollections\nOrderedDict\nq\x00]q\x01(" + b"U\x02ab" * 60_000
+        + b"eh\x01\x85q\x02" + b"h\x00h\x02R" * 400 + b".",
+    ),
     "of a list": ("holds a list where a state dict", b"\x80\x02]."),
     "of words only": ("without a state dict", b"\x80\x02}U\x01aU\x01bs."),
 }  # fmt: skip
@@ -88,14 +96,17 @@ kinds_of("torch zip", PROGRAMS, torch.archive)
 kinds_of("torch legacy", PROGRAMS, lambda program: torch.legacy_head() + program + pickle.dumps([], 2))
 
 
-def tensor_archive(**fields: object) -> bytes:
+def tensor_archive(name: str = "conv1.weight", **fields: object) -> bytes:
     """A state dict of one tensor whose description may lie."""
-    return torch.archive(torch.state_dict({"conv1.weight": torch.Claim(**fields)}), {"0": b"\0" * 16})  # type: ignore[arg-type]
+    return torch.archive(torch.state_dict({name: torch.Claim(**fields)}), {"0": b"\0" * 16})  # type: ignore[arg-type]
 
 
 for name, refusal, fields in (
     ("a shape bomb", "is larger than its storage", {"shape": (2**20, 2**20)}),
     ("a repeated number", "is larger than its storage", {"shape": (2**30,), "strides": (0,)}),
+    ("a shape beyond all numbers", "a number that is far too large", {"shape": (0, 10**5000), "strides": (1, 1)}),
+    ("a name without an end", "too long or not printable", {"name": "module." * 3000 + "conv1.weight"}),
+    ("a name that clears the screen", "too long or not printable", {"name": "\x1b[2J\x1b[31mconv1.weight"}),
     ("a negative offset", "has an impossible shape", {"offset": -4}),
     ("a negative shape", "has an impossible shape", {"shape": (-2, -2)}),
     ("a shape of words", "has an impossible shape", {"shape": ("4",), "strides": (1,)}),
@@ -131,6 +142,37 @@ def _(path: Path) -> None:
 def _(path: Path) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("a/data.pkl", b"\0" * 200_000_000)
+
+
+def packed(method: int, said: int) -> bytes:
+    """An archive whose pickle unpacks to far more than its directory says."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", method) as file:
+        file.writestr("a/data.pkl", b"\0" * 100_000_000)
+    content = bytearray(made.getvalue())
+    at = content.index(b"PK\x01\x02")
+    content[at + 24 : at + 28] = struct.pack("<I", said)
+    return bytes(content)
+
+
+for name, method in (("deflate", zipfile.ZIP_DEFLATED), ("bzip2", zipfile.ZIP_BZIP2), ("lzma", zipfile.ZIP_LZMA)):
+    KINDS[f"torch zip that lies about its {name}"] = (
+        "packed or encrypted",
+        lambda path, m=method: path.write_bytes(packed(m, 100)),
+    )  # type: ignore[misc]
+
+
+@kind("torch zip of 100,000 files", "more than any network has tensors")
+def _(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as file:
+        for i in range(100_000):
+            file.writestr(zipfile.ZipInfo(str(i)), b"")
+
+
+@kind("torch zip whose content was changed", "is not what it was")
+def _(path: Path) -> None:
+    ones = np.ones(4, "float32").tobytes()
+    path.write_bytes(_with(1.0).replace(ones, b"\1" * len(ones), 1))
 
 
 @kind("torch zip that says it is encrypted", "packed or encrypted")
@@ -201,6 +243,21 @@ for name, refusal, content in (
     ("with a shape bomb", "damaged safetensors", safetensors({"a": {**F4, "shape": [2**40, 2**40]}}, b"\0" * 8)),
     ("with negative offsets", "damaged safetensors", safetensors({"a": {**F4, "data_offsets": [8, 0]}}, b"\0" * 8)),
     ("without tensors", "without a tensor", safetensors({})),
+    (
+        "of eight bits",
+        "F8_E4M3 numbers|damaged|cannot be read",
+        safetensors(
+            {"conv1.weight": {"dtype": "F8_E4M3", "shape": [16, 3, 3, 3], "data_offsets": [0, 432]}}, b"\0" * 432
+        ),
+    ),
+    (
+        "of complex numbers",
+        "C64 numbers|damaged",
+        safetensors(
+            {"conv1.weight": {"dtype": "C64", "shape": [16, 3, 3, 3], "data_offsets": [0, 3456]}}, b"\0" * 3456
+        ),
+    ),
+    ("with a header of 20 MB", "no file of weights", safetensors(b"{" + b" " * 20_000_000 + b"}")),
 ):
     KINDS[f"safetensors {name}"] = (refusal, lambda path, c=content: path.write_bytes(c))  # type: ignore[misc]
 
@@ -216,6 +273,16 @@ def hdf5(fill: Callable[[h5py.Group, Path], None]) -> Build:
 def _virtual(group: h5py.Group, path: Path) -> None:
     layout = h5py.VirtualLayout((4,), "float32")
     layout[:] = h5py.VirtualSource("/etc/passwd", "x", (4,))
+    group.create_virtual_dataset("0", layout)
+
+
+def _virtual_without_end(group: h5py.Group, path: Path) -> None:
+    """HDF5 would open the source, here a pipe that nobody writes to, as soon as it is asked for the shape."""
+    pipe = path.with_suffix(".pipe")
+    os.mkfifo(pipe)
+    layout = h5py.VirtualLayout((4,), "float32", maxshape=(None,))
+    source = h5py.VirtualSource(str(pipe), "x", (4,), maxshape=(None,))
+    layout[: h5py.h5s.UNLIMITED] = source[: h5py.h5s.UNLIMITED]
     group.create_virtual_dataset("0", layout)
 
 
@@ -241,6 +308,7 @@ HDF5: dict[str, tuple[str, Callable[[h5py.Group, Path], None]]] = {
     ),
     "with a soft link": ("links '0' to somewhere else", lambda g, p: g.__setitem__("0", h5py.SoftLink("/layers"))),
     "with a virtual data set": ("packed or lies elsewhere", _virtual),
+    "with a virtual data set without end": ("packed or lies elsewhere", _virtual_without_end),
     "with numbers in another file": (
         "packed or lies elsewhere",
         lambda g, p: g.create_dataset("0", (4,), "float32", external=[("/etc/passwd", 0, 16)]),
@@ -255,6 +323,17 @@ HDF5: dict[str, tuple[str, Callable[[h5py.Group, Path], None]]] = {
 }  # fmt: skip
 for name, (refusal, fill) in HDF5.items():
     KINDS[f"hdf5 {name}"] = (refusal, hdf5(fill))
+
+
+@kind("hdf5 with a path for a name", "names an object '/zz/xx'")
+def _(path: Path) -> None:
+    """The name leads through a link to a pipe that nobody writes to."""
+    pipe = path.with_suffix(".pipe")
+    os.mkfifo(pipe)
+    with h5py.File(path, "w") as file:
+        file.create_group("layers/conv2d/vars")["_zz_xx"] = np.ones(3, "float32")
+        file["zz"] = h5py.ExternalLink(str(pipe), "/")
+    path.write_bytes(path.read_bytes().replace(b"_zz_xx", b"/zz/xx"))
 
 
 @kind("hdf5 cut short", "damaged HDF5")
@@ -302,6 +381,11 @@ def _with(value: float) -> bytes:
 
 for name, value in (("NaN", np.nan), ("infinity", np.inf)):
     KINDS[f"torch zip with {name}"] = ("not finite", lambda path, v=value: path.write_bytes(_with(v)))  # type: ignore[misc]
+
+
+@kind("torch zip with numbers beyond float32", "not finite")
+def _(path: Path) -> None:
+    path.write_bytes(torch.archive(*torch.saved({"conv1.weight": np.full((16, 3, 3, 3), 1e300)})))
 
 
 @kind("torch zip of bytes as weights", "holds uint8 numbers")

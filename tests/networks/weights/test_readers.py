@@ -100,6 +100,15 @@ def test_a_checkpoint_gives_its_state_dict_and_says_what_else_it_holds(tmp_path:
     assert file.notes == (f"a checkpoint: its {key!r} was taken; it also holds 'epoch', 'best', 'args'",)
 
 
+def test_a_loss_or_accuracy_beside_a_state_dict_is_not_taken_for_it(tmp_path: Path) -> None:
+    program, data = torch_files.saved({"a": np.ones(4, "float32"), "b": np.zeros(3, "float32")})
+    best = torch_files.Claim((), (), 0, 1, "9").opcodes()
+    body = b"\x80\x02}(U\x09best_acc1" + best + torch_files.plain("state_dict") + program[2:-1] + b"u."
+    one = np.ones(1, "float32").tobytes()
+    (tmp_path / "c.pth").write_bytes(torch_files.archive(body, {**data, "9": one}))
+    assert list(open_weights(tmp_path / "c.pth").tensors) == ["a", "b"]
+
+
 def test_safetensors_are_read_and_written(tmp_path: Path) -> None:
     save_file(OrderedDict(NUMBERS), tmp_path / "a.safetensors")
     write_safetensors(tmp_path / "b.safetensors", NUMBERS, {"format": "pt"})

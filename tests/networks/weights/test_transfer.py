@@ -136,6 +136,9 @@ def test_a_layout_without_a_place_for_a_layer_is_refused(tmp_path: Path) -> None
     model = shaken(small("resnet50-d"))
     with pytest.raises(UsageError, match=r"'torchvision'.* has no place for stem_conv1/kernel"):
         resnets.save_weights(model, tmp_path / "w.safetensors", "torchvision")
+    for layout in ("keras-hub", "keras-applications"):
+        with pytest.raises(UsageError, match=f"'{layout}'.* has no place for"):
+            resnets.save_weights(shaken(small("seresnet50")), tmp_path / "w.safetensors", layout)
     with pytest.raises(UsageError, match=r"no layout 'torchvison'; did you mean 'torchvision'"):
         resnets.save_weights(model, tmp_path / "w.safetensors", "torchvison")
     with pytest.raises(UsageError, match=r"saved as \.safetensors, not as 'w\.pth'"):
@@ -243,7 +246,7 @@ def test_a_foreign_model_takes_no_weights(saved: Path) -> None:
 )  # fmt: skip
 def test_a_file_is_recognised_with_its_classes_and_channels(tmp_path: Path, name: str) -> None:
     spec = network(name)
-    channels = 3 if spec.stem == "none" else 5
+    channels = 5
     drawn = sketch(spec, 12, (224, 224, channels) if spec.stem in ("imagenet", "deep") else (32, 32, channels))
     tensors = {f"{layer.name}/{role}": np.zeros(shape, "float16")
                for layer in drawn.layers for role, shape in layer.variables.items()}  # fmt: skip
@@ -251,7 +254,7 @@ def test_a_file_is_recognised_with_its_classes_and_channels(tmp_path: Path, name
     found = [candidate for candidate in recognise(open_weights(tmp_path / "w.safetensors")) if candidate.is_exact]
     assert name in [candidate.network for candidate in found]
     assert {candidate.classes for candidate in found} == {12}
-    assert {candidate.channels for candidate in found} == {0 if spec.stem == "none" else 5}
+    assert {candidate.channels for candidate in found} == {channels}
 
 
 def test_a_file_of_an_unknown_network_gives_the_closest(saved: Path) -> None:

@@ -46,7 +46,10 @@ def plain(value: Any) -> bytes:
     """The instructions that make a word, a number or a tuple of them."""
     if isinstance(value, tuple):
         return b"(" + b"".join(map(plain, value)) + b"t"
-    return pickle.dumps(value, 2)[2:-1].split(b"q\x00")[0] if isinstance(value, str) else pickle.dumps(value, 2)[2:-1]
+    if isinstance(value, str):
+        text = value.encode()
+        return b"X" + struct.pack("<I", len(text)) + text
+    return pickle.dumps(value, 2)[2:-1]
 
 
 def state_dict(tensors: dict[str, Claim], legacy: bool = False) -> bytes:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from resnets.errors import DataError, UsageError
 
-MAX_TENSORS = 100_000
+MAX_TENSORS = 20_000  # resnet1202 with its optimizer has 18,000
+_LONGEST_NAME, _LARGEST_HEADER = 1000, 16 * 2**20
 _PICKLE, _ZIP, _HDF5 = b"\x80", b"PK", b"\x89HDF\r\n\x1a\n"
 
 
@@ -39,12 +40,14 @@ class WeightFile:
         format: Its format in words.
         tensors: Stored tensors by name, in the order of the file. Those of Keras files are named "layer/variable".
         notes: What a reader should know, for example which part of a checkpoint was taken.
+        metadata: Words that a safetensors file carries.
     """
 
     path: Path
     format: str
     tensors: dict[str, StoredTensor]
     notes: tuple[str, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 def open_weights(path: str | Path) -> WeightFile:
@@ -71,6 +74,9 @@ def open_weights(path: str | Path) -> WeightFile:
         raise DataError(f"{path} is a {found.format} without a tensor in it.")
     if len(found.tensors) > MAX_TENSORS:
         raise DataError(f"{path} names {len(found.tensors):,} tensors; no network has more than {MAX_TENSORS:,}.")
+    for name in found.tensors:
+        if len(name) > _LONGEST_NAME or not name.isprintable():
+            raise DataError(f"{path} has a tensor whose name is too long or not printable: {name[:40]!r}.")
     return found
 
 
@@ -88,7 +94,7 @@ def _reader(path: Path, head: bytes) -> Callable[[Path], WeightFile]:
         from resnets.networks.weights.torch_legacy import read_legacy
 
         return read_legacy
-    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= path.stat().st_size - 8:
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= min(_LARGEST_HEADER, path.stat().st_size - 8):
         from resnets.networks.weights.safetensors import read_safetensors
 
         return read_safetensors

@@ -58,6 +58,8 @@ class _Walk:
         return found
 
     def _open(self, group: h5py.Group, name: str) -> Any:
+        if "/" in name or name in (".", ".."):  # HDF5 would take it for a path, through links
+            raise DataError(f"{self.path} names an object {name!r}; weights never do.")
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):
             raise DataError(f"{self.path} links {name!r} to somewhere else; weights never do.")
         return group[name]
@@ -69,18 +71,24 @@ class _Walk:
         for name in group:
             item = self._open(group, name)
             address = h5py.h5o.get_info(item.id).addr
-            if address in self.visited or len(self.visited) > 10 * MAX_TENSORS:
+            if address in self.visited or len(self.visited) > 3 * MAX_TENSORS:
                 raise DataError(f"{self.path} holds one object in two places, or too many objects.")
             self.visited.add(address)
             if isinstance(item, h5py.Group):
                 found += self._datasets(item, f"{prefix}{name}/", depth + 1)
-            elif isinstance(item, h5py.Dataset) and item.shape is not None and item.dtype.kind in "fiu":
+            elif isinstance(item, h5py.Dataset) and self._lies_here(item) and item.dtype.kind in "fiu":
                 found.append((f"{prefix}{name}", item))
         return found
 
-    def _stored(self, dataset: h5py.Dataset) -> StoredTensor:
-        if dataset.is_virtual or dataset.external or dataset.chunks or dataset.compression or dataset.fletcher32:
+    def _lies_here(self, dataset: h5py.Dataset) -> bool:
+        """Refuse what is packed or lies in another file, before its shape is asked for, which would open that file."""
+        plan = dataset.id.get_create_plist()
+        plain = plan.get_layout() in (h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT)
+        if not plain or plan.get_external_count() or plan.get_nfilters():
             raise DataError(f"{self.path}: the tensor {dataset.name!r} is packed or lies elsewhere; weights never do.")
+        return dataset.shape is not None
+
+    def _stored(self, dataset: h5py.Dataset) -> StoredTensor:
         self.left -= dataset.size * dataset.dtype.itemsize
         if self.left < 0:
             raise DataError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -27,11 +27,13 @@ class Variable:
         layer: The layer that has it.
         role: "kernel", "bias", "gamma", "beta", "moving_mean" or "moving_variance".
         shape: Its shape in Keras.
+        reads_image: Whether it is the kernel of the first convolution.
     """
 
     layer: LayerName
     role: str
     shape: tuple[int, ...]
+    reads_image: bool = False
 
     def __str__(self) -> str:
         """Return "layer/role"."""
@@ -45,7 +47,9 @@ def variables_of(layers: Iterable[tuple[str, dict[str, tuple[int, ...]]]]) -> li
         layer = _parsed(name)
         if layer is not None:
             found += [Variable(layer, role, shape) for role, shape in shapes.items() if role in _TORCH_VARIABLES]
-    return found
+    kernels = [variable for variable in found if len(variable.shape) == 4]
+    first = min(kernels, key=lambda variable: _order_of_making(variable.layer), default=None)
+    return [replace(variable, reads_image=variable is first) for variable in found]
 
 
 def _parsed(name: str) -> LayerName | None:
@@ -187,21 +191,27 @@ def _keras_applications(layer: LayerName, traits: Traits) -> str | None:
         return {"bn": "post_bn", "logits": "predictions"}.get(layer.role)
     if layer.part == "stem":
         return {"conv": "conv1_conv", "bn": "conv1_bn"}.get(layer.role)
-    return f"conv{layer.stage + 1}_block{layer.block}_{_keras_role(layer, traits, 'preact_bn')}"
+    role = _keras_role(layer, traits, "preact_bn")
+    return role and f"conv{layer.stage + 1}_block{layer.block}_{role}"
 
 
 def _keras_hub(layer: LayerName, traits: Traits) -> str | None:
     if layer.part == "head":
         return {"bn": "post_bn", "logits": "predictions"}.get(layer.role)
     if layer.part == "stem":
+        if not re.fullmatch(r"(conv|bn)\d?", layer.role):
+            return None
         last = 3 if traits.deep_stem else 1
         number = {"conv": last, "bn": last}.get(layer.role) or layer.role[-1]
         return f"conv{number}_{layer.role.rstrip('123')}"
-    return f"stack{layer.stage - 1}_block{layer.block - 1}_{_keras_role(layer, traits, 'pre_activation_bn')}"
+    role = _keras_role(layer, traits, "pre_activation_bn")
+    return role and f"stack{layer.stage - 1}_block{layer.block - 1}_{role}"
 
 
-def _keras_role(layer: LayerName, traits: Traits, first_norm: str) -> str:
+def _keras_role(layer: LayerName, traits: Traits, first_norm: str) -> str | None:
     """Number first: "1_conv"; the shortcut is number 0, and the norm before the first convolution has a name."""
+    if not re.fullmatch(r"shortcut_(conv|bn)|(conv|bn)\d", layer.role):
+        return None
     kind, number = layer.role[:-1], layer.role[-1:]
     if layer.role.startswith("shortcut_"):
         return f"0_{layer.role.removeprefix('shortcut_')}"

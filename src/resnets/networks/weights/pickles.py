@@ -22,6 +22,10 @@ DTYPES = {
 }  # fmt: skip
 
 
+_LARGEST = 2**96  # the magic number of old files has 80 bits
+_MOST_PAIRS = 100_000
+
+
 class PickleError(Exception):
     """The pickle is not one that PyTorch writes for weights; the message says why, as the end of a sentence."""
 
@@ -105,9 +109,12 @@ class _Machine:
     def __init__(self) -> None:
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
+        self.pairs = 0
 
     def step(self, name: str, argument: Any) -> None:
         if name in _LITERALS:
+            if isinstance(argument, int) and abs(argument) >= _LARGEST:
+                raise PickleError("it holds a number that is far too large")
             self.stack.append(_LITERALS[name](argument))
         elif name in _ACTIONS:
             _ACTIONS[name](self, argument)
@@ -165,6 +172,10 @@ class _Machine:
         arguments, function = self.pop(), self.pop()
         if not isinstance(function, Named) or not isinstance(arguments, tuple):
             raise PickleError("it calls something that is no function of PyTorch's")
+        if function.name == "collections.OrderedDict" and arguments and isinstance(arguments[0], list | tuple):
+            self.pairs += len(arguments[0])  # a list can be recalled from the memo and copied again and again
+            if self.pairs > _MOST_PAIRS:
+                raise PickleError("it makes dicts of more pairs than any network has tensors")
         self.stack.append(_CALLS[function.name](function.name, arguments))
 
     def build(self) -> None:
@@ -196,7 +207,7 @@ def _storage(identifier: Any) -> Storage:
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**48
 
 
 def _tensor(name: str, arguments: tuple[Any, ...]) -> TensorView:

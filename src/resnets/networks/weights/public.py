@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +50,16 @@ def load_weights(
     return report
 
 
-def save_weights(model: keras.Model, path: str | Path, layout: str = "resnets") -> None:
+def save_weights(
+    model: keras.Model, path: str | Path, layout: str = "resnets", *, metadata: Mapping[str, str] | None = None
+) -> None:
     """Save a network's weights as a safetensors file under another project's names.
 
     Args:
         model: A network of :func:`resnets.build`, or any model whose layers have this package's names.
         path: The file, named .safetensors.
         layout: Names and order of the tensors, such as "torchvision" or "timm".
+        metadata: Words to carry in the file.
 
     Raises:
         UsageError: The layout is unknown or cannot hold the network, or the file has another ending.
@@ -71,7 +75,8 @@ def save_weights(model: keras.Model, path: str | Path, layout: str = "resnets") 
     if chosen.style == "torch":
         counters = [name.replace("running_mean", "num_batches_tracked") for name in tensors if "running_mean" in name]
         tensors |= {name: np.zeros((), np.int64) for name in counters}
-    write_safetensors(path, tensors, {"format": "pt" if chosen.style == "torch" else "resnets", "layout": layout})
+    own = {"format": "pt" if chosen.style == "torch" else "resnets", "layout": layout}
+    write_safetensors(path, tensors, {**(metadata or {}), **own})
 
 
 def _anatomy(model: keras.Model) -> tuple[dict[str, Any], list[Variable], Traits]:

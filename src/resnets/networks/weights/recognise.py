@@ -82,7 +82,7 @@ def _candidate(name: str, spec: NetworkSpec, shapes: Shapes) -> Candidate | None
         return None
     stored = {**{str(v): shapes[best.layout.name][n] for n, v in best.pairs.items()},
               **{str(v): have for v, have, _ in best.shapes.values()}}  # fmt: skip
-    first = stored.get("stem_conv/kernel") or stored.get("stem_conv1/kernel") or ()
+    first = next((stored.get(str(variable), ()) for variable in variables if variable.reads_image), ())
     channels = first[1 if best.layout.style == "torch" else 2] if len(first) == 4 else 0
     return Candidate(name, best, stored.get("head_logits/bias", (0,))[0], channels)
 

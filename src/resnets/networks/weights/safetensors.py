@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from safetensors.numpy import save
 from resnets.errors import DataError, ResnetsError
 from resnets.networks.weights.file import StoredTensor, WeightFile
 
+_BROKEN = (SafetensorError, OSError, ValueError, TypeError, AttributeError)
 _DTYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",
     "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool",
@@ -29,9 +31,10 @@ def read_safetensors(path: Path) -> WeightFile:
     try:
         with safe_open(path, "numpy") as file:
             tensors = {name: _stored(path, name, file.get_slice(name)) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
+            metadata = dict(file.metadata() or {})
+    except _BROKEN as error:
         raise DataError(f"{path} is a damaged safetensors file: {error}.") from error
-    return WeightFile(path, "safetensors file", tensors)
+    return WeightFile(path, "safetensors file", tensors, metadata=metadata)
 
 
 def _stored(path: Path, name: str, piece: Any) -> StoredTensor:
@@ -40,8 +43,13 @@ def _stored(path: Path, name: str, piece: Any) -> StoredTensor:
 
 
 def _read(path: Path, name: str) -> NDArray[Any]:
-    with safe_open(path, "numpy") as file:
-        tensor: NDArray[Any] = file.get_tensor(name)
+    import ml_dtypes  # noqa: F401  (teaches NumPy bfloat16)
+
+    try:
+        with safe_open(path, "numpy") as file:
+            tensor: NDArray[Any] = file.get_tensor(name)
+    except _BROKEN as error:
+        raise DataError(f"{path} cannot be read: {error}.") from error
     return tensor.astype(np.float32) if tensor.dtype.name == "bfloat16" else tensor
 
 
@@ -56,5 +64,6 @@ def write_safetensors(path: Path, tensors: Mapping[str, NDArray[Any]], metadata:
         part.write_bytes(save({name: np.asarray(value, order="C") for name, value in tensors.items()}, dict(metadata)))
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
         raise ResnetsError(f"{path} cannot be written: {error.strerror or error}.") from error

@@ -28,12 +28,14 @@ def state_dict(path: Path, content: Any) -> tuple[dict[str, TensorView], tuple[s
     """
     if not isinstance(content, dict):
         raise DataError(f"{path} is a PyTorch file, but holds a {type(content).__name__} where a state dict should be.")
-    if tensors := _tensors(content):
-        return tensors, ()
-    for place in _PLACES:
-        if isinstance(content.get(place), dict) and (tensors := _tensors(content[place])):
-            others = ", ".join(repr(key) for key in content if key != place)
-            return tensors, (f"a checkpoint: its {place!r} was taken; it also holds {others}",) if others else ()
+    found = {"": _tensors(content)}
+    found |= {place: _tensors(content[place]) for place in _PLACES if isinstance(content.get(place), dict)}
+    best = max(found, key=lambda place: len(found[place]))  # a checkpoint may hold a loss or an accuracy as a tensor
+    if best:
+        others = ", ".join(repr(key)[:80] for key in [*content][:8] if key != best)
+        return found[best], (f"a checkpoint: its {best!r} was taken; it also holds {others}",) if others else ()
+    if found[best]:
+        return found[best], ()
     raise DataError(f"{path} is a PyTorch file without a state dict; it holds {', '.join(map(repr, [*content][:8]))}.")
 
 

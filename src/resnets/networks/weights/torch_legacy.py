@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import mmap
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,8 @@ def read_legacy(path: Path) -> WeightFile:
             places = _places(content, keys, data)
         except PickleError as error:
             raise DataError(f"{path} was refused as a PyTorch file: {error}.") from error
-    return weight_file(path, "PyTorch file (before 1.6)", content, lambda storage: _read(path, storage, places))
+    read = functools.lru_cache(maxsize=1)(lambda storage: _read(path, storage, places))  # views follow one another
+    return weight_file(path, "PyTorch file (before 1.6)", content, read)
 
 
 def _places(content: Any, keys: Any, data: mmap.mmap) -> dict[str, int]:

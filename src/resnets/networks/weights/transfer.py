@@ -54,10 +54,14 @@ class Fit:
 
     @property
     def is_exact_but_for_adaptable(self) -> bool:
-        """Whether only what can be adapted on request differs: the head, and the channels of the image."""
-        return not (self.missing or self.unused) and all(
-            _is_head(variable) or (_is_first(variable) and _differs_in_channels(self.layout, have, want))
-            for variable, have, want in self.shapes.values()
+        """Whether only what can be adapted on request differs: the head, which may lack, and the image's channels."""
+        return (
+            all(map(_is_head, self.missing.values()))
+            and not self.unused
+            and all(
+                _is_head(variable) or (_is_first(variable) and _differs_in_channels(self.layout, have, want))
+                for variable, have, want in self.shapes.values()
+            )
         )
 
     def all_differences(self) -> list[str]:
@@ -80,7 +84,7 @@ def _is_head(variable: Variable) -> bool:
 
 def _is_first(variable: Variable) -> bool:
     """Whether it is the kernel that reads the image."""
-    return variable.layer.part == "stem" and variable.layer.role in ("conv", "conv1") and variable.role == "kernel"
+    return variable.reads_image
 
 
 def fit(stored: Mapping[str, tuple[int, ...]], chosen: Layout, variables: list[Variable], traits: Traits) -> Fit | None:
@@ -121,9 +125,9 @@ def plain_names(file: WeightFile) -> dict[str, dict[str, str]]:
 
 
 def _without_prefix(names: list[str]) -> list[str]:
-    for prefix in _PREFIXES:
-        if names and all(name.startswith(prefix) for name in names):
-            return _without_prefix([name.removeprefix(prefix) for name in names])
+    for _ in range(8):  # wrappers in wrappers
+        prefix = next((p for p in _PREFIXES if names and all(name.startswith(p) for name in names)), "")
+        names = [name.removeprefix(prefix) for name in names]
     return names
 
 
@@ -267,11 +271,12 @@ def _refusal(file: WeightFile, found: Fit) -> str:
     )
 
 
-def _numbers(file: WeightFile, name: str) -> NDArray[Any]:
+def _numbers(file: WeightFile, name: str) -> NDArray[np.float32]:
     stored: StoredTensor = file.tensors[name]
-    if stored.dtype in ("bool", "uint8", "int8"):
+    if stored.dtype not in ("float16", "bfloat16", "float32", "float64"):
         raise DataError(f"{file.path}: the tensor {name!r} holds {stored.dtype} numbers; weights are real numbers.")
-    numbers: NDArray[Any] = stored.read()
+    with np.errstate(over="ignore"):
+        numbers = np.asarray(stored.read(), np.float32)
     if not np.isfinite(numbers).all():
         raise DataError(f"{file.path}: the tensor {name!r} holds numbers that are not finite; the file is not usable.")
     return numbers
