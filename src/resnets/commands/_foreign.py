@@ -81,8 +81,8 @@ class Foreign:
         own = _preprocess_of(self.file)
         if own is None or own.channels != preprocess.channels:
             raise UsageError(
-                f"{self.file.path} says how images of {own.channels if own else 'other'} channels are scaled, but these "
-                f"have {preprocess.channels}; name a scaling: {', '.join(SCALINGS)}."
+                f"{self.file.path} says how images of {own.channels if own else 'other'} channels are scaled, but "
+                f"these have {preprocess.channels}; name a scaling: {', '.join(SCALINGS)}."
             )
         return replace(preprocess, mean=own.mean, std=own.std, bgr=own.bgr)
 

@@ -37,8 +37,8 @@ def weights_import(
     Args:
         path: The file.
         network: A name of the catalogue or a spec; "auto" finds it out.
-        labels: Text file with a class name a line, in the network's order; None takes those that an exported file carries,
-            else numbers from 0.
+        labels: Text file with a class name a line, in the network's order; None takes those that an exported file
+            carries, else numbers from 0.
         image_size: Side of the network's input in pixels; None takes what an exported file says, else 224 behind an
             ImageNet stem and 32 behind others.
         layout: What the file calls its tensors; None finds it out.

@@ -79,7 +79,8 @@ def weights_verify(
         )
     largest = max(float(row["difference"]) for row in rows)
     report = {
-        "file": str(path), "network": foreign.network, "against": name, "image_size": [preprocess.height, preprocess.width],
+        "file": str(path), "network": foreign.network, "against": name,
+        "image_size": [preprocess.height, preprocess.width],
         "scaling": foreign.scaling, "rows": rows, "largest": largest, "tolerance": tolerance,
         "agree": bool(largest <= tolerance),
     }  # fmt: skip
