@@ -32,9 +32,11 @@ def run(*words: object) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed")
-def test_jax_alone_trains_evaluates_and_predicts_on_a_folder(tmp_path: Path) -> None:
+@pytest.mark.parametrize("optimizer", ["sgd", "muon"])
+def test_jax_alone_trains_evaluates_and_predicts_on_a_folder(tmp_path: Path, optimizer: str) -> None:
     data = paint(tmp_path / "pictures")
-    settings = ("--epochs", 6, "--batch-size", 8, "--learning-rate", 0.05, "--set", "precision=float32")
+    settings = ("--epochs", 6, "--batch-size", 8, "--learning-rate", 0.05, "--set", "precision=float32",
+                "--set", f"optimizer={optimizer}", "--set", "layer_decay=0.9")  # fmt: skip
     trained = run("train", data, "--network", "resnet8", *settings, "--output", tmp_path / "run")
     assert trained.returncode == 0, trained.stderr
     assert "jax" in trained.stderr

@@ -83,12 +83,18 @@ def test_one_seed_gives_one_metrics_file_and_another_seed_another(pictures: Path
     assert untimed(third) != untimed(first)
 
 
-@pytest.mark.parametrize("stop_at", [9, 12])
+OPTIMIZERS = {
+    "sgd": {"ema": 0.9},
+    "muon": {"optimizer": "muon", "freeze": "stem", "layer_decay": 0.8},
+}
+
+
+@pytest.mark.parametrize(("stop_at", "optimizer"), [(9, "sgd"), (12, "sgd"), (9, "muon")])
 def test_a_stopped_and_resumed_run_equals_an_unbroken_one(
-    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int, optimizer: str
 ) -> None:
-    """Stopped in the middle of an epoch (step 9 of 6 a epoch) and at the end of one (12); EMA on, augmentation on."""
-    how = {"ema": 0.9, "crop": "pad", "pad": 2, "flip": "true", "erasing": 0.5, "mixup": 0.2}
+    """Stopped in the middle of an epoch (step 9 of 6 a epoch) and at the end of one (12); augmentation on."""
+    how = {"crop": "pad", "pad": 2, "flip": "true", "erasing": 0.5, "mixup": 0.2, **OPTIMIZERS[optimizer]}
     whole = run_training(pictures, tmp_path / "whole", **how)
     plain_step = Recorder.on_train_batch_end
 
