@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from resnets.data.dataset import Split
 from resnets.data.decode import UnreadableImageError
 from resnets.data.load import load
-from resnets.data.preprocess import Preprocess, derive
+from resnets.data.preprocess import SCALINGS, Preprocess, derive
 from resnets.errors import UsageError
 from tests.data.helpers import array_split, data_set, encode, noise, put, slope
 
@@ -244,7 +244,9 @@ def test_the_record_comes_back_from_json_values() -> None:
     import json
 
     values = json.loads(json.dumps(RGB.to_dict()))
-    assert values == {"height": 8, "width": 8, "channels": 3, "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4]}
+    assert values == {
+        "height": 8, "width": 8, "channels": 3, "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4], "bgr": False,
+    }  # fmt: skip
     assert Preprocess.from_dict(values) == RGB
     hash(Preprocess.from_dict(values))
 
@@ -253,6 +255,31 @@ def test_the_record_has_a_closed_schema() -> None:
     values = RGB.to_dict()
     with pytest.raises(UsageError, match="no preprocessing field 'heigth'; did you mean 'height'"):
         Preprocess.from_dict({**values, "heigth": 8})
-    for field in values:
+    assert Preprocess.from_dict({key: value for key, value in values.items() if key != "bgr"}) == RGB  # older runs
+    for field in set(values) - {"bgr"}:
         with pytest.raises(UsageError, match=f"The preprocessing needs the field '{field}'"):
             Preprocess.from_dict({key: value for key, value in values.items() if key != field})
+
+
+@pytest.mark.parametrize("name", SCALINGS)
+def test_a_scaling_is_the_arithmetic_of_its_makers(name: str) -> None:
+    """keras.applications' own preprocess_input for its two; the formula for the others."""
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), np.uint8)
+    found = RGB.with_scaling(name).normalise(pixels)
+    if name in ("caffe", "symmetric"):
+        import keras
+
+        module = keras.applications.resnet if name == "caffe" else keras.applications.resnet_v2
+        expected = module.preprocess_input(pixels.astype("float32"))
+    else:
+        expected = (pixels / 255 - SCALINGS[name].mean) / SCALINGS[name].std
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_scaling_of_colours_has_a_grey_form_and_no_other() -> None:
+    grey = replace(RGB, channels=1, mean=(0.5,), std=(0.2,)).with_scaling("caffe")
+    assert (grey.mean, grey.bgr) == (pytest.approx((sum(SCALINGS["caffe"].mean) / 3,)), False)
+    with pytest.raises(UsageError, match="for grey and colour images, not for 5 channels"):
+        replace(RGB, channels=5, mean=(0.5,) * 5, std=(0.2,) * 5).with_scaling("caffe")
+    with pytest.raises(UsageError, match="no scaling 'cafe'; did you mean 'caffe'"):
+        RGB.with_scaling("cafe")
