@@ -105,10 +105,14 @@ def _shortcut(make: Maker, inputs: Any, x: Any, place: Place) -> Any:
             return inputs
         if spec.stride_at == "last":
             return _subsampled(make, inputs, at, stride)
-    if spec.shortcut == "pool" and (stride > 1 or place.dilation > 1):
+    if spec.shortcut == "pool" and stride > 1:
         # "same" counts no padding, which on odd sizes is PyTorch's ceil mode
         x = make.layer("AveragePooling2D", x, f"{at}pool", pool_size=2, strides=stride, padding="same")
         stride = 1
+    elif spec.shortcut == "pool" and place.dilation > 1:
+        # timm's dilated networks average over a border of zeros
+        x = make.layer("ZeroPadding2D", x, f"{at}pool_pad", padding=((0, 1), (0, 1)))
+        x = make.layer("AveragePooling2D", x, f"{at}pool", pool_size=2, strides=1)
     normed = spec.shortcut_norm and spec.order == "post"
     x = make.conv(x, f"{at}conv", filters, 1, stride, normed=normed)
     return make.norm(x, f"{at}bn") if normed else x

@@ -108,8 +108,10 @@ def _slide(shape: Shape, settings: dict[str, Any], size: int, channels: int) -> 
 
 
 def _pad(shape: Shape, settings: dict[str, Any]) -> Shape:
-    border = 2 * int(settings["padding"])
-    return (shape[0] + border, shape[1] + border, shape[2])
+    """A border of one width, or of four: ((top, bottom), (left, right))."""
+    width = settings["padding"]
+    (top, bottom), (left, right) = ((width, width),) * 2 if isinstance(width, int) else width
+    return (shape[0] + top + bottom, shape[1] + left + right, shape[2])
 
 
 def _convolve(shape: Shape, settings: dict[str, Any]) -> Shape:
