@@ -18,8 +18,9 @@ from resnets.networks.catalog import NETWORKS
 from resnets.networks.catalog import network as named_network
 from resnets.networks.sketch import sketch
 from resnets.networks.spec import NetworkSpec
-from resnets.networks.weights.file import WeightFile, open_weights
+from resnets.networks.weights.file import WeightFile
 from resnets.networks.weights.layouts import Traits, variables_of
+from resnets.networks.weights.reader import open_weights
 from resnets.networks.weights.recognise import Candidate, recognise, recognise_one
 from resnets.networks.weights.transfer import read_for
 

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from resnets.networks.weights.file import open_weights
+from resnets.networks.weights.reader import open_weights
 from resnets.networks.weights.recognise import Candidate, recognise
 
 _FIRST = 4

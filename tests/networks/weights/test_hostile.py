@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from resnets.errors import UsageError
-from resnets.networks.weights.file import open_weights
+from resnets.networks.weights.reader import open_weights
 
 from . import torch_files
 from .hostile import KINDS
@@ -26,7 +26,7 @@ import h5py, numpy
 from resnets.errors import ResnetsError
 from resnets.networks.catalog import network
 from resnets.networks.sketch import sketch
-from resnets.networks.weights.file import open_weights
+from resnets.networks.weights.reader import open_weights
 from resnets.networks.weights.layouts import Traits, variables_of
 from resnets.networks.weights.transfer import read_for
 import resnets.networks.weights.archive, resnets.networks.weights.torch_legacy, resnets.networks.weights.safetensors

@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from resnets.errors import DataError, ResnetsError
-from resnets.networks.weights.file import open_weights
+from resnets.networks.weights.reader import open_weights
 from resnets.networks.weights.safetensors import write_safetensors
 
 from . import torch_files

@@ -17,8 +17,8 @@ from resnets.errors import DataError, UsageError
 from resnets.networks.catalog import network
 from resnets.networks.sketch import sketch
 from resnets.networks.spec import NetworkSpec
-from resnets.networks.weights.file import open_weights
 from resnets.networks.weights.layouts import LAYOUTS, Traits, name_all, variables_of
+from resnets.networks.weights.reader import open_weights
 from resnets.networks.weights.recognise import recognise
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"

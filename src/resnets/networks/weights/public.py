@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from resnets.errors import UsageError
 from resnets.networks.weights import layouts
-from resnets.networks.weights.file import open_weights
 from resnets.networks.weights.layouts import Traits, Variable, variables_of
+from resnets.networks.weights.reader import open_weights
 from resnets.networks.weights.safetensors import write_safetensors
 from resnets.networks.weights.transfer import Report, read_for, write_of
 
