@@ -93,6 +93,7 @@ def train(
     weights: str | Path | None = None,
     scaling: str | None = None,
     keep_head: bool = False,
+    partial: bool = False,
     seed: int = 0,
     output: str | Path | None = None,
     quiet: bool = False,
@@ -110,6 +111,7 @@ def train(
         weights: A file of weights to start from; network "auto" is then the one they are of, recipe None "finetune".
         scaling: How the makers of the weights scale pixels; None takes what is usual for their layout.
         keep_head: Start from the weights' own last layer, which needs the same number of classes.
+        partial: Take of the weights what fits the network that is named, and leave the rest at random.
         seed: Decides weights, splits, order and augmentation.
         output: The run directory; None makes one under runs/.
         quiet: Print nothing.
@@ -132,7 +134,8 @@ def train(
     files = command(
         str(data), network=network, recipe=recipe, config=Path(config) if config else None,
         settings={field: value for field, value in settings.items() if value is not None}, image_size=image_size,
-        weights=Path(weights) if weights else None, scaling=scaling, keep_head=keep_head, seed=seed,
+        weights=Path(weights) if weights else None, scaling=scaling, keep_head=keep_head, partial=partial,
+        seed=seed,
         output=Path(output) if output else None, quiet=quiet,
     )  # fmt: skip
     return _evaluated(files, quiet)

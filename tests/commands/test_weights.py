@@ -116,6 +116,17 @@ def test_the_wrong_network_is_told_which_it_is_or_the_closest_three(file: Path, 
     assert not (tmp_path / "run").exists()
 
 
+def test_a_half_matching_file_is_taken_when_asked_and_what_is_left_is_listed(file: Path, tmp_path: Path) -> None:
+    tensors = {name: value for name, value in load_file(file).items() if not name.startswith("layer3.0.conv2")}
+    save_file(tensors, tmp_path / "half.safetensors")
+    with pytest.raises(DataError, match=r"layer3\.0\.conv2\.weight: not in the file"):
+        weights_import(tmp_path / "half.safetensors", network="resnet8", output=tmp_path / "run", quiet=True)
+    run = weights_import(
+        tmp_path / "half.safetensors", network="resnet8", partial=True, output=tmp_path / "run", quiet=True
+    )
+    assert run.read_record()["weights"]["left"] == ["layer3.0.conv2.weight: not in the file"]
+
+
 def test_an_unknown_scaling_is_asked_for(tmp_path: Path) -> None:
     resnets.save_weights(resnets.build("resnet8", 10, (32, 32, 3)), tmp_path / "own.safetensors")
     with pytest.raises(UsageError, match="is not known; say it by --scaling: imagenet"):

@@ -42,6 +42,7 @@ def train(
         str | None, Parameter(help="How their makers scale pixels: imagenet, cifar10, unit, symmetric, bytes, caffe.")
     ] = None,
     keep_head: Annotated[bool, Parameter(negative="", help="Start from the weights' own last layer.")] = False,
+    partial: Annotated[bool, Parameter(negative="", help="Take of the weights what fits --network.")] = False,
     resume: Annotated[Path | None, Parameter(help="Go on with a run that was stopped.")] = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -73,6 +74,7 @@ def train(
         or weights
         or scaling
         or keep_head
+        or partial
     ):
         raise UsageError(
             "train --resume RUN goes on with the run as it was begun and takes no other network, recipe or number; "
@@ -85,7 +87,7 @@ def train(
     else:
         run = api.train(
             data, network=network, recipe=recipe, config=config, image_size=image_size, weights=weights,
-            scaling=scaling, keep_head=keep_head, seed=seed, output=output, quiet=silent, **fields,
+            scaling=scaling, keep_head=keep_head, partial=partial, seed=seed, output=output, quiet=silent, **fields,
         )  # fmt: skip
     if as_json:
         from resnets.runs.directory import read_json

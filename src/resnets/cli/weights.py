@@ -69,6 +69,7 @@ def import_(
     image_size: Annotated[int | None, Parameter(help="Side of the network's input, in pixels.")] = None,
     layout: Layout = None,
     scaling: Scaling = None,
+    partial: Annotated[bool, Parameter(negative="", help="Take what fits --network, the rest at random.")] = False,
     output: Annotated[Path | None, Parameter(help="Run directory; runs/<file>-<date-time> by default.")] = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -83,8 +84,8 @@ def import_(
     from resnets.commands.weights_import import weights_import
 
     run = weights_import(
-        file, network=network, labels=labels, image_size=image_size, layout=layout, scaling=scaling, output=output,
-        quiet=quiet or as_json,
+        file, network=network, labels=labels, image_size=image_size, layout=layout, scaling=scaling, partial=partial,
+        output=output, quiet=quiet or as_json,
     )  # fmt: skip
     if as_json:
         print_json({"run": str(run.root), **run.read_record()["weights"]})

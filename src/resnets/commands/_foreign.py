@@ -101,7 +101,8 @@ class Foreign:
         record = {
             "file": str(path.resolve()), "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
             "format": report.format, "layout": report.layout, "loaded": report.loaded,
-            "adapted": list(report.adapted), "scaling": self.scaling, "options": dict(self.options),
+            "adapted": list(report.adapted), "left": list(report.left), "scaling": self.scaling,
+            "options": dict(self.options),
         }  # fmt: skip
         says = "as the file says" if self.scaling == "file" else f"as {self.scaling!r}: {SCALINGS[self.scaling].says}"
         scaling = f"pixels scaled {says} ({self.scaling_reason})"
@@ -128,7 +129,7 @@ def open_foreign(
     file = open_weights(path)
     name, spec = _named(file, network)
     own = recognise_one(file, name, spec)
-    if own is None or not own.is_exact:
+    if own is None or not (own.is_exact or options.get("partial")):
         raise DataError(f"{file.path} is not of the network {name!r}. {closest(recognise(file))}")
     chosen, reason = (scaling, "asked for") if scaling else _scaling(file, own.fit.layout.name, spec)
     return Foreign(file, name, spec, chosen, reason, options, own.classes, own.channels)

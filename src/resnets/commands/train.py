@@ -46,6 +46,7 @@ def train(
     weights: Path | None = None,
     scaling: str | None = None,
     keep_head: bool = False,
+    partial: bool = False,
     seed: int = 0,
     output: Path | None = None,
     quiet: bool = False,
@@ -63,6 +64,7 @@ def train(
         weights: A file of weights to start from; network "auto" is then the one they are of, recipe None "finetune".
         scaling: How the makers of the weights scale pixels; None takes what is usual for their layout.
         keep_head: Start from the weights' own last layer, which needs the same number of classes.
+        partial: Take of the weights what fits the network that is named, and leave the rest at random.
         seed: Decides weights, splits, order and augmentation.
         output: The run directory; None makes one under runs/.
         quiet: Print nothing.
@@ -78,8 +80,8 @@ def train(
     """
     if not 0 <= seed < 2**32:
         raise UsageError(f"The seed must lie between 0 and {2**32 - 1}, not {seed}.")
-    if not weights and (scaling or keep_head):
-        raise UsageError("scaling and keep_head are about weights to start from; name their file by weights.")
+    if not weights and (scaling or keep_head or partial):
+        raise UsageError("scaling, keep_head and partial are about weights to start from; name their file by weights.")
     display, data = Display(quiet=quiet), locate(data)
     with display.waiting("reading the data"):
         dataset = load(data, seed=seed)
@@ -87,7 +89,9 @@ def train(
     foreign = None
     if weights:
         with display.waiting("reading the weights"):
-            foreign = open_foreign(weights, network, scaling, new_head=not keep_head, adapt_channels=True)
+            foreign = open_foreign(
+                weights, network, scaling, new_head=not keep_head, adapt_channels=True, partial=partial
+            )
         preprocess, network, recipe = foreign.scaled(preprocess), foreign.spec, recipe or "finetune"
     name, spec = _choose_network(network, preprocess)
     resolved = resolve(

@@ -29,6 +29,7 @@ def weights_import(
     image_size: int | None = None,
     layout: str | None = None,
     scaling: str | None = None,
+    partial: bool = False,
     output: Path | None = None,
     quiet: bool = False,
 ) -> RunDirectory:
@@ -43,6 +44,7 @@ def weights_import(
             ImageNet stem and 32 behind others.
         layout: What the file calls its tensors; None finds it out.
         scaling: How its makers scale pixels; None takes what is usual for the layout.
+        partial: Take what fits the network that is named, and leave the rest at random.
         output: The run directory; None makes one under runs/.
         quiet: Print nothing.
 
@@ -53,7 +55,7 @@ def weights_import(
     check_side(image_size)
     display = Display(quiet=quiet)
     with display.waiting("reading the weights"):
-        foreign = open_foreign(path, network, scaling, only=layout)
+        foreign = open_foreign(path, network, scaling, only=layout, partial=partial)
     names = _labels(labels, foreign)
     preprocess = foreign.preprocess(image_size)
     check_image_shape(foreign.spec, len(names), preprocess.image_shape)
