@@ -83,9 +83,8 @@ def fit(run: RunDirectory, plan: Plan, display: Display) -> RunDirectory:
     steps = recipe.epochs * per_epoch
     # training and later use may see images of different sizes, so the model that trains takes any
     model = build(plan.spec, classes, (None, None, shape[2]), dtype=plan.policy)
-    for name, numbers in (plan.start.numbers if plan.start else {}).items():
-        layer, role = name.split("/")
-        next(v for v in model.get_layer(layer).variables if v.name == role).assign(numbers)
+    if plan.start:
+        plan.start.fill(model)
     _compile(model, plan, steps)
     cost = sketch(plan.spec, classes, shape)
     display.say(

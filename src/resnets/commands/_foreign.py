@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from resnets.data.preprocess import SCALINGS, Preprocess
 from resnets.errors import DataError, UsageError, unknown
-from resnets.networks.catalog import NETWORKS
+from resnets.networks.catalog import NETWORKS, name_of
 from resnets.networks.catalog import network as named_network
 from resnets.networks.sketch import sketch
 from resnets.networks.spec import NetworkSpec
@@ -38,6 +38,12 @@ class Start:
     numbers: Mapping[str, NDArray[np.float32]]
     record: Mapping[str, Any]
     lines: tuple[str, ...]
+
+    def fill(self, model: Any) -> None:
+        """Put the numbers into a Keras model of the network."""
+        for name, numbers in self.numbers.items():
+            layer, role = name.split("/")
+            next(v for v in model.get_layer(layer).variables if v.name == role).assign(numbers)
 
 
 @dataclass(frozen=True)
@@ -137,7 +143,7 @@ def open_foreign(
 
 def _named(file: WeightFile, network: str | NetworkSpec) -> tuple[str, NetworkSpec]:
     if isinstance(network, NetworkSpec):
-        return next((name for name, row in NETWORKS.items() if row == network), "custom"), network
+        return name_of(network), network
     if network != "auto":
         return network, named_network(network)
     candidates = recognise(file)

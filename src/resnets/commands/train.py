@@ -19,7 +19,7 @@ from resnets.data.load import load, locate, sizes
 from resnets.data.preprocess import Preprocess, derive
 from resnets.data.scan import add_up, scan
 from resnets.errors import DataError, UsageError
-from resnets.networks.catalog import NETWORKS
+from resnets.networks.catalog import name_of
 from resnets.networks.catalog import network as named_network
 from resnets.networks.spec import NetworkSpec
 from resnets.networks.topology import check_image_shape
@@ -145,7 +145,7 @@ def resume(path: str | Path, quiet: bool = False) -> RunDirectory:
 def _choose_network(network: str | NetworkSpec, preprocess: Preprocess) -> tuple[str, NetworkSpec]:
     """Return the name and the spec."""
     if isinstance(network, NetworkSpec):
-        return next((name for name, row in NETWORKS.items() if row == network), "custom"), network
+        return name_of(network), network
     if network == "auto":
         network = "resnet20" if min(preprocess.height, preprocess.width) <= 64 else "resnet18-d"
     return network, named_network(network)

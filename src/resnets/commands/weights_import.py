@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from resnets import backend
 from resnets.backend.processor import cores, cpu_name
 from resnets.commands._fitting import save_final_weights
@@ -90,9 +88,7 @@ def _labels(path: Path | None, foreign: Foreign) -> tuple[str, ...]:
 def _write(run: RunDirectory, foreign: Foreign, start: Start, names: tuple[str, ...], preprocess: Preprocess) -> None:
     """Write what training would have left: record, labels, weights, and a result that says it was not measured."""
     model = build(foreign.spec, len(names), preprocess.image_shape, dtype="float32")
-    for name, numbers in start.numbers.items():
-        layer, role = name.split("/")
-        next(v for v in model.get_layer(layer).variables if v.name == role).assign(np.asarray(numbers))
+    start.fill(model)
     devices = backend.current().accelerators() or [cpu_name()]
     write_json(run.record, {
         "format": FORMAT,

@@ -102,9 +102,7 @@ def _compare(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> dict[str
 
 def _ours(foreign: Foreign, preprocess: Preprocess, portable: bool) -> Logits:
     model = build(foreign.spec, foreign.classes, preprocess.image_shape, dtype="float32", portable=portable)
-    for name, numbers in foreign.start(foreign.classes, preprocess).numbers.items():
-        layer, role = name.split("/")
-        next(v for v in model.get_layer(layer).variables if v.name == role).assign(numbers)
+    foreign.start(foreign.classes, preprocess).fill(model)
     return lambda batch: np.asarray(keras.ops.convert_to_numpy(model(batch, training=False)))
 
 

@@ -51,6 +51,11 @@ def network(name: str) -> NetworkSpec:
     return NETWORKS[name]
 
 
+def name_of(spec: NetworkSpec) -> str:
+    """Return the first name of a spec in the catalogue, or "custom"."""
+    return next((name for name, row in NETWORKS.items() if row == spec), "custom")
+
+
 def plain_twin(name: str) -> str:
     """Return the name of the network that has the layers of a named one and no shortcut.
 
