@@ -13,12 +13,13 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "resnets"
 NOUNS = ("networks", "data", "recipes", "runs", "measures", "figures", "engines")
-BASE = ("backend", "records", "errors")
+BASE = ("backend", "records", "names", "errors")
 
 # what the files of a unit may import, besides their own unit; a unit is a folder or a file beside __init__.py
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "errors": (),
     "records": ("errors",),
+    "names": (),
     "backend": ("errors",),
     **dict.fromkeys(NOUNS, BASE),
     "commands": (*NOUNS, *BASE),
@@ -29,7 +30,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 }
 WITHOUT_KERAS = [
     "resnets.cli", "resnets.api", "resnets.records", "resnets.errors",
-    "resnets.networks.spec", "resnets.networks.catalog", "resnets.networks.names", "resnets.networks.blocks",
+    "resnets.networks.spec", "resnets.networks.catalog", "resnets.names", "resnets.networks.blocks",
     "resnets.networks.topology", "resnets.networks.sketch",
     "resnets.data.spec", "resnets.data.catalog", "resnets.recipes.spec", "resnets.recipes.catalog",
     "resnets.runs.directory", "resnets.runs.record", "resnets.runs.display",

@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from resnets.api import Run, open_run, train
+    from resnets.api import Run, diagnose, open_run, train
     from resnets.errors import (
         DataError,
         DivergedError,
@@ -41,6 +41,7 @@ _HOME = {
     "StoppedError": "errors",
     "UsageError": "errors",
     "build": "networks.build",
+    "diagnose": "api",
     "features": "networks.build",
     "list_networks": "networks.catalog",
     "load_weights": "networks.weights.public",
@@ -64,6 +65,7 @@ __all__ = [
     "StoppedError",
     "UsageError",
     "build",
+    "diagnose",
     "features",
     "list_networks",
     "load_weights",

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 from resnets.runs import directory
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import keras
 
+    from resnets.commands._diagnosis import Diagnosis
     from resnets.commands.predict import Prediction
     from resnets.networks.spec import NetworkSpec
 
@@ -76,6 +79,12 @@ class Run:
 
         return predict(self.path, images, top=top, weights=weights, quiet=quiet)
 
+    def diagnose(self, data: str | Path | None = None, *, quiet: bool = False) -> Diagnosis:
+        """Whether gradients reach the first layer; see :func:`resnets.commands.diagnose.diagnose_run`."""
+        from resnets.commands.diagnose import diagnose_run
+
+        return diagnose_run(self.path, None if data is None else str(data), quiet=quiet)
+
     def resume(self, *, quiet: bool = False) -> Run:
         """Go on with a training that was broken off, and evaluate it."""
         from resnets.commands.train import resume
@@ -139,6 +148,32 @@ def train(
         output=Path(output) if output else None, quiet=quiet,
     )  # fmt: skip
     return _evaluated(files, quiet)
+
+
+def diagnose(model: keras.Model | Run | str | Sequence[str], batches: Any = None, **options: Any) -> Diagnosis:
+    """Look at how gradients flow.
+
+    Args:
+        model: A built Keras classifier; or a run; or names of networks, to compare side by side.
+        batches: For a model: pairs of images (n, h, w, c) and labels, (n,) or one-hot. For names: a folder, file or
+            name of a data set, "digits" by default. For a run: other images of its classes, or None for its own.
+        options: For names: ``steps``, ``image_size``, ``learning_rate``, ``seed``, ``output``, ``quiet``; see
+            :func:`resnets.commands.diagnose.diagnose_networks`. For a run: ``quiet``. For a model: ``name``.
+
+    Returns:
+        An object with ``verdict``, ``table()``, ``plot()``, ``to_dict()`` and ``save(folder)``, which notebooks show.
+
+    Raises:
+        UsageError: A name is wrong, or the model is no graph of layers.
+    """
+    if isinstance(model, Run):
+        return model.diagnose(batches, **options)
+    from resnets.commands.diagnose import diagnose_model, diagnose_networks
+
+    if isinstance(model, str) or (isinstance(model, (list, tuple)) and all(isinstance(name, str) for name in model)):
+        names = [model] if isinstance(model, str) else list(model)
+        return diagnose_networks(names, "digits" if batches is None else str(batches), **options)
+    return diagnose_model(model, batches, **options)
 
 
 def open_run(path: str | Path) -> Run:

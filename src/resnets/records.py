@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from resnets.errors import UsageError, unknown
@@ -79,3 +79,52 @@ def from_dict(cls: type[Record], values: Mapping[str, Any], kind: str) -> Record
         if needed and name not in values:
             raise UsageError(f"The {kind} needs the field {name!r}.")
     return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+
+
+def coerce(hint: Any, value: Any, what: str) -> Any:
+    """Turn text, or a value that a YAML, TOML or JSON file gave, into a field's kind.
+
+    Args:
+        hint: The field's annotation.
+        value: What was given. (YAML reads 1e-3 as text.)
+        what: What takes it, for messages, such as "The recipe field 'epochs'".
+
+    Raises:
+        UsageError: The value is of no fitting kind.
+    """
+    try:
+        if hint in (bool, int, float):
+            return _COERCED[hint](value)
+        if get_origin(hint) is tuple:
+            parts = [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+            return tuple(_COERCED[get_args(hint)[0]](part) for part in parts)
+    except (TypeError, ValueError, OverflowError):
+        kind = {bool: "true or false", int: "a whole number", float: "a number"}.get(hint, "numbers with commas")
+        raise UsageError(f"{what} takes {kind}, not {value!r}.") from None
+    if not isinstance(value, str):
+        raise UsageError(f"{what} takes a word, not {value!r}.")
+    return value
+
+
+def _to_bool(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    words = {"true": True, "yes": True, "1": True, "on": True, "false": False, "no": False, "0": False, "off": False}
+    if str(value).lower() not in words:
+        raise ValueError
+    return words[str(value).lower()]
+
+
+def _to_float(value: Any) -> float:
+    if isinstance(value, bool):
+        raise ValueError
+    return float(value)
+
+
+def _to_int(value: Any) -> int:
+    if _to_float(value) != int(float(value)):
+        raise ValueError
+    return int(float(value))
+
+
+_COERCED: dict[Any, Callable[[Any], Any]] = {bool: _to_bool, int: _to_int, float: _to_float}

@@ -14,8 +14,8 @@ import pytest
 
 import resnets
 from resnets.errors import UsageError
+from resnets.names import parse
 from resnets.networks.catalog import NETWORKS, list_networks, network, plain_twin
-from resnets.networks.names import parse
 from resnets.networks.sketch import Sketch, sketch
 from resnets.networks.spec import NetworkSpec
 

@@ -16,9 +16,9 @@ from resnets.commands._fitting import Plan
 from resnets.data.dataset import DataSet, Split
 from resnets.data.preprocess import Preprocess
 from resnets.errors import UsageError
+from resnets.names import depth
 from resnets.networks.build import build
 from resnets.networks.catalog import network
-from resnets.networks.names import depth
 from resnets.recipes import build as module
 from resnets.recipes.build import TabulatedSchedule, build_optimizer, choose_precision
 from resnets.recipes.freezing import freeze, rate_factors

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from resnets.errors import UsageError
+from resnets.names import depth
 from resnets.networks.build import build
-from resnets.networks.names import depth
 from resnets.recipes.build import build_optimizer
 from resnets.recipes.freezing import freeze, rate_factors
 from resnets.recipes.spec import Recipe

@@ -1,4 +1,4 @@
-"""JAX: feeding of batches, devices. Batch normalisation stays Keras' own."""
+"""JAX: gradients, feeding of batches, devices. Batch normalisation stays Keras' own."""
 
 from __future__ import annotations
 
@@ -12,6 +12,19 @@ import numpy as np
 Batch = tuple[np.ndarray, np.ndarray]
 
 fused_batch_norm = None
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function as one program of the framework."""
+    return jax.jit(function)  # type: ignore[no-any-return]
+
+
+def value_and_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that gives a function's results and the gradient by its first argument.
+
+    See the TensorFlow twin.
+    """
+    return jax.value_and_grad(function, has_aux=True)  # type: ignore[no-any-return]
 
 
 def feed(batch: Callable[[int], Batch], steps: range, image_shape: tuple[int, ...], classes: int) -> Any:

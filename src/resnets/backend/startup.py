@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import logging
 import os
 import sys
 import tempfile
@@ -53,6 +54,7 @@ def start(verbose: bool = False) -> None:
         importlib.import_module("keras")
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # advice on retracing, which many networks in turn need
     with _silent_stderr():
         importlib.import_module("keras")
         if importlib.util.find_spec("tensorflow"):  # Keras reads data through it on every backend, where it is there

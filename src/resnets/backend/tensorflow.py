@@ -1,4 +1,4 @@
-"""TensorFlow: fused batch normalisation, feeding of batches, devices."""
+"""TensorFlow: fused batch normalisation, gradients, feeding of batches, devices."""
 
 from __future__ import annotations
 
@@ -42,6 +42,30 @@ def fused_batch_norm(x: Any, gamma: Any, beta: Any, mean: Any, variance: Any, ep
     # the kernel returns the variance divided by n-1; Keras keeps the one divided by n
     count = tf.cast(tf.reduce_prod(tf.shape(x)[:-1]), tf.float32)
     return y, batch_mean, batch_variance * ((count - 1.0) / count)
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function as one graph of the framework."""
+    return tf.function(function, autograph=False)  # type: ignore[no-any-return]
+
+
+def value_and_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that gives a function's results and the gradient by its first argument.
+
+    Args:
+        function: From tensors in lists or tuples, and further arguments, to a scalar and anything else.
+
+    Returns:
+        From the same arguments to ((scalar, anything else), gradients in the form of the first argument).
+    """
+
+    def run(first: Any, *others: Any) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(first)
+            value, extra = function(first, *others)
+        return (value, extra), tape.gradient(value, first, unconnected_gradients="zero")
+
+    return run
 
 
 def feed(batch: Callable[[int], Batch], steps: range, image_shape: tuple[int, ...], classes: int) -> Any:

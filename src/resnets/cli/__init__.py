@@ -13,11 +13,11 @@ import sys
 
 from cyclopts import CycloptsError
 
-from resnets.cli import lists, runs, weights
+from resnets.cli import lists, runs, studies, weights
 from resnets.cli.shared import app
 from resnets.errors import ResnetsError, UsageError
 
-__all__ = ["app", "lists", "main", "runs", "weights"]
+__all__ = ["app", "lists", "main", "runs", "studies", "weights"]
 
 
 def main(arguments: list[str] | None = None) -> None:

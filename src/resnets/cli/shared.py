@@ -19,7 +19,9 @@ app = App(
 )
 data_app = App(name="data", help="Look at a data set before time is spent on it.")
 weights_app = App(name="weights", help="Weights of this and of other projects: look at them, bring them in and out.")
+study_app = App(name="study", help="Experiments that show why depth helps or hurts, with a report.")
 app.command(data_app)
+app.command(study_app)
 app.command(weights_app)
 
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON for machines.")]

@@ -23,8 +23,8 @@ from resnets.figures.curves import draw_curves
 from resnets.figures.style import save
 from resnets.measures.accuracy import score, softmax
 from resnets.measures.cost import model_cost
+from resnets.names import depth
 from resnets.networks.build import build
-from resnets.networks.names import depth
 from resnets.networks.sketch import sketch
 from resnets.networks.spec import NetworkSpec
 from resnets.recipes.averaging import reestimate_norms
@@ -75,17 +75,13 @@ class Plan:
 def fit(run: RunDirectory, plan: Plan, display: Display) -> RunDirectory:
     """Train from the newest checkpoint, or from the start, to the end."""
     began, recipe = time.monotonic(), plan.recipe
-    keras.utils.set_random_seed(plan.seed)
     classes, shape = len(plan.data.classes), plan.preprocess.image_shape
     batches = plan.batches()
     validation = EvaluationBatches(plan.data.splits["val"], plan.preprocess, classes, max(64, recipe.batch_size))
     per_epoch = batches.steps_per_epoch
     steps = recipe.epochs * per_epoch
-    # training and later use may see images of different sizes, so the model that trains takes any
-    model = build(plan.spec, classes, (None, None, shape[2]), dtype=plan.policy)
-    if plan.start:
-        plan.start.fill(model)
-    _compile(model, plan, steps)
+    model = build_model(plan)
+    compile_model(model, plan, steps)
     cost = sketch(plan.spec, classes, shape)
     display.say(
         f"network  {plan.network_name}: {cost.parameters:,} parameters, "
@@ -145,7 +141,18 @@ class _Feed:
             raise
 
 
-def _compile(model: keras.Model, plan: Plan, steps: int) -> None:
+def build_model(plan: Plan) -> keras.Model:
+    """Return the network as the training begins with it, for images of any size: training and use may differ in it."""
+    keras.utils.set_random_seed(plan.seed)
+    channels = plan.preprocess.image_shape[2]
+    model = build(plan.spec, len(plan.data.classes), (None, None, channels), dtype=plan.policy)
+    if plan.start:
+        plan.start.fill(model)
+    return model
+
+
+def compile_model(model: keras.Model, plan: Plan, steps: int) -> None:
+    """Give a model the recipe's optimizer, for a training of so many steps, and what is frozen or slowed."""
     stages = len(plan.spec.depths)
     depth_of = partial(depth, stages=stages)
     freeze(model, plan.recipe, depth_of, stages)

@@ -9,10 +9,12 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from resnets.commands._fitting import Plan
 from resnets.data.build import EvaluationBatches
 from resnets.data.dataset import DataSet, Split
-from resnets.data.load import load
+from resnets.data.load import load, load_for_labels
 from resnets.data.preprocess import Preprocess
+from resnets.data.subset import subset
 from resnets.engines.predictor import KerasPredictor, load_weights
 from resnets.errors import DataError, UsageError, unknown
 from resnets.measures.accuracy import softmax
@@ -84,10 +86,14 @@ def read_part(run: RunDirectory, kind: type[Part], key: str) -> Part:
     Raises:
         DataError: It is not as it was written.
     """
+    return _part(run.read_record(), kind, key)
+
+
+def _part(record: dict[str, Any], kind: type[Part], key: str) -> Part:
     try:
-        return kind.from_dict(run.read_record()[key])
+        return kind.from_dict(record[key])
     except UsageError as error:
-        raise DataError(f"{run.record} is damaged: {error}") from None
+        raise DataError(f"The run's record is damaged, its {key}: {error}") from None
 
 
 def _best(run: RunDirectory, model: Any) -> KerasPredictor:
@@ -101,6 +107,30 @@ def _best(run: RunDirectory, model: Any) -> KerasPredictor:
     return KerasPredictor(model)
 
 
+def open_plan(run: RunDirectory, data: str | None = None) -> Plan:
+    """Return what a run was trained by: its network, data, preprocessing, recipe and seed.
+
+    Args:
+        run: The run.
+        data: Other images of its classes, taken as all splits; None takes its own.
+
+    Raises:
+        DataError: The run is damaged, or its data are gone or have changed.
+    """
+    record = run.read_record()
+    preprocess = read_part(run, Preprocess, "preprocess")
+    if data is None:
+        dataset = open_data(record)
+    else:
+        _, part = load_for_labels(data, run.read_labels(), None, channels=preprocess.channels)
+        dataset = DataSet(Path(data).name, run.read_labels(), {"train": part, "val": part}, True, preprocess.channels,
+                          preprocess.height)  # fmt: skip
+    return Plan(
+        record["network_name"], read_part(run, NetworkSpec, "network"), dataset, preprocess,
+        read_part(run, Recipe, "recipe"), record["precision"], record["seed"],
+    )  # fmt: skip
+
+
 def open_data(record: dict[str, Any]) -> DataSet:
     """Read the run's own data again, split as at training.
 
@@ -110,7 +140,10 @@ def open_data(record: dict[str, Any]) -> DataSet:
     argument = str(record["data"].get("argument"))
     if not argument:
         raise DataError("This run was imported, so it has no data of its own; name labelled images to use it on.")
-    data = load(argument, seed=record["seed"])
+    seed = record["data"].get("seed", record["seed"])
+    data = load(argument, seed=seed)
+    if most := record["data"].get("most"):
+        data = subset(data, _part(record, Preprocess, "preprocess"), most, seed)
     if data.fingerprint() != record["data"].get("fingerprint"):
         raise DataError(
             f"The data at {argument} have changed since the training, so its splits cannot be "

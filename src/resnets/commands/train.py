@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from resnets import backend
-from resnets.backend.processor import cores, cpu_name
+from resnets.backend.processor import cores
 from resnets.commands._fitting import Plan, fit
 from resnets.commands._foreign import open_foreign, restart
-from resnets.commands._trained import open_data, read_part
+from resnets.commands._record import write_record
+from resnets.commands._trained import open_plan
 from resnets.data.dataset import DataSet
 from resnets.data.load import load, locate, sizes
 from resnets.data.preprocess import Preprocess, derive
@@ -26,11 +27,9 @@ from resnets.networks.topology import check_image_shape
 from resnets.recipes.build import choose_precision
 from resnets.recipes.derive import derive_for
 from resnets.recipes.resolve import Resolved, resolve
-from resnets.recipes.spec import Recipe
 from resnets.runs import checkpoint
-from resnets.runs.directory import FORMAT, RunDirectory, create, open_run, write_csv, write_json, write_text
+from resnets.runs.directory import RunDirectory, create, open_run
 from resnets.runs.display import Display
-from resnets.runs.record import environment
 
 _MOST_CHECKED_BYTES = 2 << 30
 
@@ -108,7 +107,7 @@ def train(
     remark = _check_files(dataset, display)
     run = create(output, f"{dataset.name}-{name}")
     try:
-        _write_record(run, plan, resolved, data)
+        write_record(run, plan, resolved, data)
     except BaseException:
         shutil.rmtree(run.root, ignore_errors=True)
         raise
@@ -131,11 +130,7 @@ def resume(path: str | Path, quiet: bool = False) -> RunDirectory:
         raise UsageError(f"{run.root} is finished; there is nothing to resume.")
     record = run.read_record()
     display = Display(run.log, quiet)
-    plan = Plan(
-        record["network_name"], read_part(run, NetworkSpec, "network"), open_data(record),
-        read_part(run, Preprocess, "preprocess"), read_part(run, Recipe, "recipe"), record["precision"],
-        record["seed"],
-    )  # fmt: skip
+    plan = open_plan(run)
     if "weights" in record and checkpoint.load_newest(run.checkpoints) is None:
         plan = replace(plan, start=restart(record["weights"], plan.spec, len(plan.data.classes), plan.preprocess))
     display.say(f"resume   {run.root}")
@@ -172,30 +167,6 @@ def _check_files(data: DataSet, display: Display) -> str:
             "'resnets data check' lists them"
         )
     return ""
-
-
-def _write_record(run: RunDirectory, plan: Plan, resolved: Resolved, argument: str) -> None:
-    data = plan.data
-    devices = backend.current().accelerators() or [cpu_name()]
-    summary = data.summary()
-    write_json(run.record, {
-        "format": FORMAT,
-        "network_name": plan.network_name, "network": plan.spec.to_dict(),
-        "data": {"argument": argument, "name": data.name, "fingerprint": summary["fingerprint"]},
-        "preprocess": plan.preprocess.to_dict(),
-        "recipe_name": resolved.name, "recipe": plan.recipe.to_dict(), "recipe_origins": dict(resolved.origins),
-        "precision": plan.policy, "seed": plan.seed,
-        "environment": environment(devices, cores()),
-        **({"weights": plan.start.record} if plan.start else {}),
-    })  # fmt: skip
-    write_text(run.labels, "".join(f"{name}\n" for name in data.classes))
-    write_json(run.dataset, summary)
-    rows = (
-        (i, data.classes[label], split)
-        for split, part in data.splits.items()
-        for i, label in zip(part.ids, part.labels, strict=True)
-    )
-    write_csv(run.split, ("image", "class", "split"), rows)
 
 
 def _introduce(display: Display, run: RunDirectory, plan: Plan, resolved: Resolved, reasons: Mapping[str, str]) -> None:

@@ -9,9 +9,14 @@ from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib import font_manager
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#777777"
+# from the palette of Okabe and Ito, which colour-blind people tell apart: warm for plain networks, cold for residual
+PLAIN = (ORANGE, "#e69f00", "#cc79a7", "#8c2d04")
+RESIDUAL = (BLUE, "#56b4e9", "#009e73", "#08306b")
 CJK_FONTS = (
     "Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "Microsoft YaHei", "PingFang SC", "Hiragino Sans GB",
     "SimHei", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "Noto Sans CJK JP", "Noto Serif CJK SC", "Arial Unicode MS",
@@ -25,6 +30,16 @@ def new_figure(width: float, height: float) -> Figure:
     mpl.rcParams["axes.unicode_minus"] = False
     mpl.rcParams["text.parse_math"] = False  # a dollar sign in a class name is a dollar sign
     return Figure(figsize=(width, height), layout="constrained", dpi=120)
+
+
+def log_scale(axes: Axes) -> None:
+    """Make the y axis logarithmic, its ticks in plain text, since figures here take no markup."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(numticks=9))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(
+        FuncFormatter(lambda value, _: f"{value:g}" if 1e-2 <= value <= 1e4 else f"{value:.0e}")
+    )
 
 
 def save(figure: Figure, path: Path) -> Path:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from resnets.errors import UsageError
+from resnets.names import prefix
 from resnets.networks.maker import Maker
-from resnets.networks.names import prefix
 
 
 @dataclass(frozen=True)

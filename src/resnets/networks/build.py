@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 
+from resnets.backend.graph import room_for_depth
 from resnets.errors import UsageError
+from resnets.names import parse
 from resnets.networks import layers as ours
 from resnets.networks.catalog import network
 from resnets.networks.maker import Maker
-from resnets.networks.names import parse
 from resnets.networks.spec import NetworkSpec
 from resnets.networks.topology import check_image_shape, logits
 
@@ -52,17 +51,6 @@ class KerasMaker(Maker):
         """Return height, width and channels of a Keras tensor."""
         height, width, channels = x.shape[1:]
         return (height, width, channels)
-
-
-@contextlib.contextmanager
-def room_for_depth(layers: int) -> Iterator[None]:
-    """Let Keras follow a graph of so many weight layers: it goes from each layer to the one before by recursion."""
-    usual = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(usual, 1000 + 10 * layers))
-    try:
-        yield
-    finally:
-        sys.setrecursionlimit(usual)
 
 
 def build(

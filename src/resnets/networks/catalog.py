@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 from dataclasses import replace
 
+from resnets import records
 from resnets.errors import UsageError, unknown
 from resnets.networks.families import cifar, imagenet, keras, vgg
 from resnets.networks.spec import NetworkSpec
@@ -38,17 +39,31 @@ NETWORKS: dict[str, NetworkSpec] = {
 
 
 def network(name: str) -> NetworkSpec:
-    """Return the spec of a named network.
+    """Return the spec of a named network, or of a variation of one.
 
     Args:
-        name: A name of the catalogue, such as "resnet50", "resnet20-b" or "plain56".
+        name: A name of the catalogue, such as "resnet50" or "plain56", maybe followed by fields of
+            :class:`NetworkSpec` that differ from its row: "resnet56:zero_gamma=true", "plain20:depths=9,9,9:norm=none".
 
     Raises:
-        UsageError: There is no such network; the message offers the nearest names.
+        UsageError: There is no such network or field, and the message offers the nearest names; or the fields do not
+            go together.
     """
-    if name not in NETWORKS:
-        raise unknown("network", str(name), NETWORKS)
-    return NETWORKS[name]
+    base, *variations = str(name).split(":")
+    if base not in NETWORKS:
+        raise unknown("network", base, NETWORKS)
+    if not variations:
+        return NETWORKS[base]
+    hints = records.hints(NetworkSpec)
+    fields = {}
+    for variation in variations:
+        field, equals, value = variation.partition("=")
+        if field not in hints:
+            raise unknown("network field", field, hints)
+        if not equals:
+            raise UsageError(f"A variation is field=value, such as {base}:norm=none, not {variation!r}.")
+        fields[field] = records.coerce(hints[field], value, f"The network field {field!r}")
+    return replace(NETWORKS[base], **fields)
 
 
 def name_of(spec: NetworkSpec) -> str:

@@ -9,9 +9,10 @@ from typing import Any
 import keras
 from keras import layers
 
+from resnets.backend.graph import room_for_depth
 from resnets.errors import UsageError
 from resnets.networks.blocks import Place, residual_block
-from resnets.networks.build import KerasMaker, room_for_depth
+from resnets.networks.build import KerasMaker
 from resnets.networks.catalog import network
 from resnets.networks.spec import NetworkSpec
 from resnets.networks.topology import check_image_shape, logits

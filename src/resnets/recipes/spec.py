@@ -6,7 +6,7 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal, get_args
 
 from resnets import records
 from resnets.errors import UsageError, unknown
@@ -93,7 +93,7 @@ class Recipe:
     def __post_init__(self) -> None:
         records.lists_to_tuples(self)
         records.check_kinds(self)
-        for name, hint in get_type_hints(type(self)).items():
+        for name, hint in records.hints(Recipe).items():
             valid = get_args(hint)
             if valid and isinstance(valid[0], str) and getattr(self, name) not in valid:
                 raise unknown(name, str(getattr(self, name)), valid)
@@ -183,33 +183,4 @@ def coerce(field: str, value: Any) -> Any:
     """
     if field not in FIELDS:
         raise unknown("recipe field", field, FIELDS)
-    hint = get_type_hints(Recipe)[field]
-    try:
-        if hint is bool:
-            return _to_bool(value)
-        if hint is int:
-            if isinstance(value, bool) or float(value) != int(float(value)):
-                raise ValueError
-            return int(float(value))
-        if hint is float:
-            if isinstance(value, bool):
-                raise ValueError
-            return float(value)
-        if field == "milestones":
-            parts = [p for p in value.split(",") if p.strip()] if isinstance(value, str) else value
-            return tuple(float(part) for part in parts)
-    except (TypeError, ValueError, OverflowError):
-        kind = {bool: "true or false", int: "a whole number", float: "a number"}.get(hint, "numbers with commas")
-        raise UsageError(f"The recipe field {field!r} takes {kind}, not {value!r}.") from None
-    if not isinstance(value, str):
-        raise UsageError(f"The recipe field {field!r} takes a word, not {value!r}.")
-    return value
-
-
-def _to_bool(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    words = {"true": True, "yes": True, "1": True, "on": True, "false": False, "no": False, "0": False, "off": False}
-    if str(value).lower() not in words:
-        raise ValueError
-    return words[str(value).lower()]
+    return records.coerce(records.hints(Recipe)[field], value, f"The recipe field {field!r}")

@@ -16,7 +16,7 @@ import numpy as np
 
 from resnets.errors import DataError, DivergedError, StoppedError
 from resnets.runs import checkpoint
-from resnets.runs.directory import RunDirectory
+from resnets.runs.directory import RunDirectory, write_json
 from resnets.runs.display import Display
 
 TIME_COLUMNS = ("images_per_second", "seconds")
@@ -65,6 +65,7 @@ class Recorder(keras.callbacks.Callback):
         """Start the clock and listen for signals."""
         self._began = time.monotonic()
         self._trim_metrics()
+        self._run.divergence.unlink(missing_ok=True)
         if threading.current_thread() is not threading.main_thread():
             return  # Python delivers signals to the main thread only
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -126,9 +127,11 @@ class Recorder(keras.callbacks.Callback):
     def _check_finite(self, what: str, value: float) -> None:
         if not math.isfinite(value):
             self._display.end_steps()
+            write_json(self._run.divergence, {"step": self._step, "what": what, "value": str(value)})
             raise DivergedError(
                 f"The {what} became {value} at step {self._step} (epoch {self._epoch + 1}); "
-                "train again with a lower --learning-rate, or with --set clip_norm=1."
+                "train again with a lower --learning-rate, or with --set clip_norm=1. Where it began: "
+                f"resnets diagnose {self._run.root}"
             )
 
     def _append(self, row: Mapping[str, Any]) -> None:

@@ -6,6 +6,7 @@ import csv
 import errno
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -40,6 +41,7 @@ class RunDirectory:
         self.checkpoints = root / "checkpoints"
         self.weights = root / "model.weights.h5"
         self.result = root / "result.json"
+        self.divergence = root / "divergence.json"
         self.evaluation = root / "evaluation.json"
         self.predictions = root / "predictions.csv"
         self.figures = root / "figures"
@@ -102,7 +104,7 @@ def create(output: Path | None, name: str) -> RunDirectory:
     Raises:
         UsageError: The directory exists and holds something, or cannot be made.
     """
-    root = output.expanduser() if output else _free(runs_folder(), f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
+    root = free_folder(output, name)
     if root.name == _LATEST:
         raise UsageError(f"A run cannot be called {_LATEST!r}: that names the newest run; give --output another name.")
     try:
@@ -143,6 +145,25 @@ def open_run(path: str | Path) -> RunDirectory:
 def runs_folder() -> Path:
     """Return the folder of new runs: $RESNETS_RUNS, or runs."""
     return Path(os.environ.get("RESNETS_RUNS") or "runs")
+
+
+def free_folder(output: Path | None, name: str) -> Path:
+    """Return the folder that was asked for, or a new one among the runs; it need not exist.
+
+    Args:
+        output: What was asked for, or None.
+        name: What the new one is about; the time is added.
+    """
+    return output.expanduser() if output else _free(runs_folder(), f"{as_file_name(name)}-{_now()}")
+
+
+def as_file_name(name: str) -> str:
+    """Return a name that every file system takes: that of a varied network ("resnet56:norm=none") is none."""
+    return re.sub(r'[\\/:*?"<>|=,\s]+', "-", name)
+
+
+def _now() -> str:
+    return time.strftime("%Y%m%d-%H%M%S")
 
 
 def _free(folder: Path, name: str) -> Path:

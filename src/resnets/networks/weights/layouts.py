@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnets.errors import UsageError, unknown
-from resnets.networks.names import LayerName, parse
+from resnets.names import LayerName, parse
 
 _TORCH_VARIABLES = {
     "kernel": "weight", "bias": "bias", "gamma": "weight", "beta": "bias", "moving_mean": "running_mean",

@@ -6,7 +6,7 @@ import keras
 import pytest
 
 import resnets
-from resnets.networks.names import LayerName, parse, prefix
+from resnets.names import LayerName, parse, prefix
 
 
 @pytest.mark.parametrize(

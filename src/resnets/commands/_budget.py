@@ -1,0 +1,228 @@
+"""How large a study's trainings can be: what fits into a number of minutes on this machine."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+import numpy as np
+
+from resnets.commands._study import Arm, interleaved
+from resnets.data.dataset import DataSet
+from resnets.data.preprocess import derive
+from resnets.errors import UsageError
+from resnets.networks.build import build
+from resnets.networks.catalog import network as named_network
+from resnets.networks.sketch import sketch
+from resnets.networks.topology import check_image_shape, smallest_side
+from resnets.recipes.spec import Recipe
+from resnets.runs.display import Display
+
+RECIPE = Recipe(
+    epochs=5, batch_size=128, learning_rate=0.03, weight_decay=1e-4, schedule="cosine", warmup=0.1, precision="auto",
+    source="one plain recipe for all: SGD with momentum, cosine, no augmentation, so that training errors compare",
+)  # fmt: skip
+_VALIDATION = 1000
+# Training error tells how well a network can be optimised, so epochs are worth more than images.
+_LEAST_SIDE, _LEAST_EPOCHS, _MOST_EPOCHS = 14, 8, 20
+_GOOD_IMAGES, _LEAST_IMAGES = 20_000, 2_000
+_SHARE = 0.9  # of the budget that is planned for: machines are not always equally fast
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large the trainings of a study are; None is not settled.
+
+    Attributes:
+        side: Side of the images, in pixels.
+        images: Training images.
+        epochs: Passes over them.
+    """
+
+    side: int | None = None
+    images: int | None = None
+    epochs: int | None = None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Trainings that a study may consist of.
+
+    Attributes:
+        name: What it is called, such as "depths 20, 56".
+        arms: The trainings.
+    """
+
+    name: str
+    arms: tuple[Arm, ...]
+
+
+def check_asked(asked: Mapping[str, Any], lists: Sequence[str]) -> None:
+    """Refuse what nobody can mean.
+
+    Args:
+        asked: The options of a study.
+        lists: Names of those that are lists of different values.
+
+    Raises:
+        UsageError: Says which, and what is possible.
+    """
+    for key in lists:
+        if len(set(asked[key])) < len(asked[key]):
+            raise UsageError(f"{key} takes different values, not {asked[key]}.")
+    for key, least in (("seeds", 1), ("budget", 1), ("epochs", 1), ("images", 100), ("image_size", 1)):
+        if asked[key] is not None and asked[key] < least:
+            raise UsageError(f"{key} must be at least {least}, not {asked[key]}.")
+
+
+def plan_size(
+    asked: Mapping[str, Any], choices: Sequence[Choice], dataset: DataSet, display: Display
+) -> dict[str, Any]:
+    """Settle trainings, epochs, images and image size; with a budget, by timing the machine.
+
+    Args:
+        asked: The options: "budget", "image_size", "images", "epochs", each a number or None.
+        choices: What the study may consist of, the best first.
+        dataset: The images.
+        display: Where waiting is shown.
+
+    Returns:
+        The record of the study.
+
+    Raises:
+        UsageError: The budget is too small, or the networks cannot take the images.
+    """
+    size = Size(asked["image_size"], asked["images"], asked["epochs"])
+    if not asked["budget"]:
+        least = _least_side(choices[0].arms)
+        side = size.side or max(least, derive(dataset)[0].height)
+        return _planned(replace(size, side=side), choices[0], dataset, ["no budget: numbers as given"])
+    with display.waiting("timing the machine"):
+        return _fit_budget(asked["budget"], size, choices, dataset)
+
+
+def _planned(size: Size, choice: Choice, dataset: DataSet, notes: list[str]) -> dict[str, Any]:
+    """The record of a study of this size."""
+    preprocess, _ = derive(dataset, size.side)
+    for network in {arm.network for arm in choice.arms}:
+        check_image_shape(named_network(network), len(dataset.classes), preprocess.image_shape)
+    train = len(dataset.splits["train"])
+    most = {name: len(split) for name, split in dataset.splits.items()}
+    most |= {"train": min(train, size.images or train), "val": min(most["val"], _VALIDATION)}
+    epochs = size.epochs or RECIPE.epochs
+    side = f"{preprocess.height}x{preprocess.width}"
+    batch = min(RECIPE.batch_size, max(1, most["train"] // 4))
+    return {
+        "arms": interleaved(choice.arms), "recipe": replace(RECIPE, epochs=epochs, batch_size=batch).to_dict(),
+        "preprocess": preprocess.to_dict(), "most": most, "classes": len(dataset.classes),
+        "notes": [
+            *notes,
+            f"{choice.name}: {len(choice.arms)} trainings of {epochs} epochs of {most['train']:,} of {train:,} images "
+            f"of {side}",
+        ],
+    }  # fmt: skip
+
+
+def _fit_budget(minutes: float, size: Size, choices: Sequence[Choice], dataset: DataSet) -> dict[str, Any]:
+    """Take the first choice, at the largest image size, that fits with many images and epochs; else what fits best.
+
+    The machine is timed on the deepest network; the others are taken to cost in proportion to their multiply-adds.
+    """
+    total = len(dataset.splits["train"])
+    wanted = size.images or total
+    good = (size.epochs or _LEAST_EPOCHS) * min(wanted, _GOOD_IMAGES)
+    began, notes = time.monotonic(), list[str]()
+    for choice in choices:
+        for side in _sides(size, choice.arms, dataset):
+            timing = _Timing.of(choice.arms, dataset, side)
+            visits = max(0.0, _SHARE * 60 * minutes - (time.monotonic() - began) - timing.overhead) / timing.per_image
+            notes.append(
+                f"{choice.name} at {side} pixels: {minutes:g} minutes are enough for {visits:,.0f} images a training"
+            )
+            if visits >= good:
+                return _planned(_spend(visits, replace(size, side=side), total), choice, dataset, notes)
+    least = (size.epochs or _LEAST_EPOCHS) * (size.images or min(_LEAST_IMAGES, total))
+    if visits < least:
+        need = (timing.per_image * least + timing.overhead + time.monotonic() - began) / (_SHARE * 60)
+        raise UsageError(
+            f"{minutes:g} minutes are too few for {len(choice.arms)} trainings on this machine; it takes about "
+            f"{need:.0f} minutes (--budget), or fewer or smaller trainings (--seeds, --norms, --images, --epochs)."
+        )
+    return _planned(_spend(visits, replace(size, side=side), total), choice, dataset, notes)
+
+
+def _sides(size: Size, arms: Sequence[Arm], dataset: DataSet) -> list[int]:
+    """The image sides to try: what is asked for; or the data's own, and half of it where the networks can take that."""
+    if size.side:
+        return [size.side]
+    least = _least_side(arms)
+    full = max(least, derive(dataset)[0].height)
+    return [full, full // 2] if full // 2 >= max(least, _LEAST_SIDE) else [full]
+
+
+def _least_side(arms: Sequence[Arm]) -> int:
+    return max(smallest_side(named_network(arm.network)) for arm in arms)
+
+
+def _spend(visits: float, size: Size, total: int) -> Size:
+    """Turn a number of image visits into images and epochs, where they are open."""
+    if size.images and size.epochs:
+        return size
+    if size.epochs:
+        return replace(size, images=min(total, int(visits // size.epochs)))
+    images = size.images or min(total, int(visits // _LEAST_EPOCHS // 100 * 100))
+    return replace(size, images=images, epochs=int(min(_MOST_EPOCHS, visits // images)))
+
+
+@dataclass(frozen=True)
+class _Timing:
+    """What all arms together cost, in seconds.
+
+    Attributes:
+        per_image: Each pass of one training image through all arms.
+        overhead: Making, measuring and saving all networks.
+    """
+
+    per_image: float
+    overhead: float
+
+    @classmethod
+    def of(cls, arms: Sequence[Arm], dataset: DataSet, side: int) -> _Timing:
+        """Time the deepest network."""
+        shape, classes = (side, side, dataset.channels), len(dataset.classes)
+        deepest = max(arms, key=lambda arm: (arm.layers, arm.network.count("norm=none") == 0, arm.residual))
+        making, step = _time(deepest.network, classes, shape)
+        costs = [_weight(arm, classes, shape) / _weight(deepest, classes, shape) for arm in arms]
+        # each arm is made twice, compiled for training, evaluation and gradients, and evaluated
+        overhead = sum(4 * making * arm.layers / deepest.layers + 3 for arm in arms)
+        measured = min(10_000, len(dataset.splits["train"])) + len(dataset.splits.get("test", ()))
+        overhead += sum(costs) * step / RECIPE.batch_size * measured / 3
+        return cls(sum(costs) * step / RECIPE.batch_size, overhead)
+
+
+def _weight(arm: Arm, classes: int, shape: tuple[int, int, int]) -> float:
+    spec = named_network(arm.network)
+    usual = 0.7 if spec.norm == "none" else 1.0
+    return usual * sketch(spec, classes, shape).multiply_adds
+
+
+@functools.cache
+def _time(network: str, classes: int, shape: tuple[int, int, int]) -> tuple[float, float]:
+    """Seconds until the first step is done, and seconds of a step."""
+    began = time.monotonic()
+    model = build(named_network(network), classes, shape)
+    model.compile(keras.optimizers.SGD(0.01), keras.losses.CategoricalCrossentropy(from_logits=True))
+    images = np.random.default_rng(0).normal(size=(RECIPE.batch_size, *shape)).astype(np.float32)
+    targets = np.eye(classes, dtype=np.float32)[np.zeros(RECIPE.batch_size, np.int64)]
+    model.train_on_batch(images, targets)
+    making = time.monotonic() - began
+    times = []
+    for _ in range(8):
+        began = time.monotonic()
+        model.train_on_batch(images, targets)
+        times.append(time.monotonic() - began)
+    return making, float(np.median(times))

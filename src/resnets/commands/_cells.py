@@ -1,0 +1,129 @@
+"""The trainings of a study, gathered by network: means and spreads, and what all reports say of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from resnets.commands._study import Arm, Study
+from resnets.figures.words import Language, word
+from resnets.runs.directory import write_csv
+
+
+@dataclass
+class Cell:
+    """All seeds of one network.
+
+    Attributes:
+        arm: The first of them.
+        outcomes: What came out, in the order of seeds.
+        losses: Training loss by seed and epoch.
+    """
+
+    arm: Arm
+    outcomes: list[dict[str, Any]] = field(default_factory=list)
+    losses: list[list[float]] = field(default_factory=list)
+
+    def errors(self, split: str) -> list[float]:
+        """Errors in %, by seed."""
+        return [outcome[f"{split}_error"] for outcome in self.outcomes]
+
+    @property
+    def train(self) -> float:
+        """Mean training error in %."""
+        return float(np.mean(self.errors("train")))
+
+    @property
+    def diverged(self) -> int:
+        """Seeds that diverged."""
+        return sum(outcome["diverged"] is not None for outcome in self.outcomes)
+
+    @property
+    def ratio(self) -> float:
+        """Gradient at the first block over the last, at the start: geometric mean over seeds."""
+        ratios = [outcome["start"]["first_to_last"] for outcome in self.outcomes]
+        return float(np.exp(np.mean([np.log(r) for r in ratios if r]))) if any(ratios) else float("nan")
+
+    @property
+    def neighbours(self) -> float:
+        """Cosine between gradients of neighbouring images at the start: median of the seeds."""
+        return float(np.median([outcome["start"]["neighbours"] or 0 for outcome in self.outcomes]))
+
+    def spread(self, split: str = "train") -> str:
+        """Mean and range in words."""
+        values = self.errors(split)
+        text = f"{np.mean(values):.2f} %"
+        return text if len(values) == 1 else f"{text} ({min(values):.2f} to {max(values):.2f})"
+
+
+Groups = dict[str, list[Cell]]
+
+
+def cells(study: Study) -> Groups:
+    """Return what is done so far: group -> its networks, each with all its seeds."""
+    found: dict[str, dict[str, Cell]] = {}
+    for arm in study.arms:
+        outcome = study.outcome(arm)
+        if outcome is not None:
+            cell = found.setdefault(arm.group, {}).setdefault(arm.network, Cell(arm))
+            cell.outcomes.append(outcome)
+            cell.losses.append([float(row["loss"]) for row in study.run(arm).read_metrics()])
+    return {group: list(networks.values()) for group, networks in found.items()}
+
+
+def how(study: Study) -> list[str]:
+    """Return the paragraphs that say how a study was made, and where each number lies."""
+    recipe = study.recipe
+    rates = sorted({(arm.group, arm.learning_rate) for arm in study.arms})
+    return [
+        "\n".join(f"- {note}" for note in study.record["notes"]),
+        f"- Every training: batches of {recipe.batch_size}, SGD with momentum {recipe.momentum:g}, "
+        f"{recipe.decay_in_words()}, {recipe.schedule} schedule with a warm-up over {100 * recipe.warmup:g} % of the "
+        "steps, no augmentation. Highest learning rate: " + "; ".join(f"{heading(g)}: {r:g}" for g, r in rates) + ".",
+        "- Errors are of the final weights, in inference mode; training errors are of the first 10,000 training images "
+        "that were used. A training that diverged counts as guessing. Gradients are measured on 256 training images.",
+        "- Sources: each training has its run directory, `arms/<network>-seed<n>/`, with `outcome.json` (errors, "
+        "gradients), `metrics.csv` (each epoch) and `run.json` (network, recipe, versions, machine). What was asked "
+        "for and planned is in `study.json`. Each figure has its numbers in a `.csv` beside it.",
+    ]  # fmt: skip
+
+
+def heading(group: str, language: Language = "en") -> str:
+    """Return the name of a group, a norm and a start of the weights, in a language."""
+    norm, _, start = group.partition(", ")
+    return f"{word(norm, language)}, {word(start, language)}"
+
+
+def title(study: Study, language: Language) -> str:
+    """Return the heading of a study's figures: data, epochs, images, size and seeds."""
+    record = study.record
+    return word(
+        "study", language, data=Path(record["asked"]["data"]).name, epochs=study.recipe.epochs,
+        images=record["most"]["train"], side=record["preprocess"]["height"], seeds=record["asked"]["seeds"],
+    )  # fmt: skip
+
+
+def write_numbers(study: Study, groups: Groups, errors: str) -> None:
+    """Write what the figures are drawn from: <errors>.csv, gradients.csv, training.csv."""
+    each = [(group, cell, o) for group, members in groups.items() for cell in members for o in cell.outcomes]
+    folder = study.root / "figures"
+    write_csv(
+        folder / f"{errors}.csv",
+        ("group", "network", "layers", "residual", "seed", "train_error_percent", "test_error_percent", "diverged_at"),
+        [(g, c.arm.network, c.arm.layers, c.arm.residual, o["seed"], o["train_error"], o["test_error"], o["diverged"])
+         for g, c, o in each],
+    )  # fmt: skip
+    write_csv(
+        folder / "gradients.csv", ("group", "network", "seed", "moment", "block", "depth", "gradient_norm"),
+        [(g, c.arm.network, o["seed"], moment, s["site"], s["depth"], s["gradient"])
+         for g, c, o in each for moment in ("start", "end") if o[moment] for s in o[moment]["sites"]],
+    )  # fmt: skip
+    write_csv(
+        folder / "training.csv", ("group", "network", "seed", "epoch", "training_loss"),
+        [(g, c.arm.network, o["seed"], epoch, loss)
+         for g, members in groups.items() for c in members for o, losses in zip(c.outcomes, c.losses, strict=True)
+         for epoch, loss in enumerate(losses, start=1)],
+    )  # fmt: skip

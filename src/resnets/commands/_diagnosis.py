@@ -1,0 +1,157 @@
+"""What a diagnosis is: profiles of gradients with their verdicts, as words, table, picture and files."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from resnets.figures.gradients import FlowLine, draw_gradient_flow
+from resnets.figures.style import save
+from resnets.figures.words import languages
+from resnets.measures.profile import Profile, finite
+from resnets.measures.verdict import Finding
+from resnets.runs.directory import write_csv, write_json
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from resnets.measures.divergence import Divergence
+
+_COLUMNS = ("block", "depth", "gradient", "variance", "branch/shortcut", "dead", "drift")
+
+
+@dataclass(frozen=True)
+class View:
+    """One network at one moment.
+
+    Attributes:
+        network: Its name.
+        moment: When, such as "at the start" or "after 20 steps".
+        residual: Whether it has shortcuts.
+        profile: The numbers.
+        findings: What they mean, the main thing first.
+    """
+
+    network: str
+    moment: str
+    residual: bool
+    profile: Profile
+    findings: tuple[Finding, ...]
+
+    @property
+    def label(self) -> str:
+        """Network and moment."""
+        return f"{self.network} {self.moment}".strip()
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """How gradients flow in one or several networks, side by side.
+
+    Attributes:
+        views: Networks and moments.
+        data: What was measured on, in words.
+        divergence: Where a training broke, if one did.
+    """
+
+    views: tuple[View, ...]
+    data: str = ""
+    divergence: Divergence | None = None
+
+    @property
+    def verdict(self) -> str:
+        """What was found, in sentences with the numbers behind them."""
+        parts = [self.divergence.in_words()] if self.divergence else []
+        for view in self.views:
+            sentences = " ".join(finding.text for finding in view.findings)
+            parts.append(f"{view.label}: {sentences}" if view.label else sentences)
+        return "\n".join(parts)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one plain row per block and view."""
+        return [
+            {
+                "network": view.network, "moment": view.moment, "block": site.site, "depth": site.depth,
+                "gradient": finite(site.gradient), "variance": finite(site.variance),
+                "branch/shortcut": finite(site.branch_to_shortcut), "dead": site.dead, "drift": finite(site.drift),
+            }
+            for view in self.views
+            for site in view.profile.sites
+        ]  # fmt: skip
+
+    def table(self) -> str:
+        """Return a text table, one row per block."""
+        lines = []
+        for view in self.views:
+            lines += [view.label, "".join(_COLUMNS[0].ljust(18)) + "".join(c.rjust(16) for c in _COLUMNS[1:])]
+            for row in (row for row in self.rows() if (row["network"], row["moment"]) == (view.network, view.moment)):
+                cells = "".join(_cell(row[column]).rjust(16) for column in _COLUMNS[1:])
+                lines.append(f"{row['block']:18}{cells}")
+        return "\n".join(lines)
+
+    def plot(self, language: Any = "en") -> Figure:
+        """Return the figure: depth on x, gradient norm on y."""
+        lines = [
+            FlowLine(view.label, [s.depth for s in view.profile.sites], [s.gradient for s in view.profile.sites],
+                     view.residual)
+            for view in self.views
+        ]  # fmt: skip
+        return draw_gradient_flow([(self.data, lines)], language=language)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain JSON values."""
+        return {
+            "format": 1, "data": self.data,
+            "divergence": self.divergence.to_dict() if self.divergence else None,
+            "views": [
+                {"network": v.network, "moment": v.moment, "residual": v.residual,
+                 "verdict": [finding.to_dict() for finding in v.findings], **v.profile.to_dict()}
+                for v in self.views
+            ],
+        }  # fmt: skip
+
+    def save(self, folder: str | Path, figures: str | Path | None = None) -> Path:
+        """Write diagnosis.json, and gradients.png (also in Chinese) with a .csv.
+
+        Args:
+            folder: Where diagnosis.json goes.
+            figures: Where pictures go; None takes the same folder.
+
+        Returns:
+            The path of diagnosis.json.
+        """
+        folder, pictures = Path(folder), Path(figures or folder)
+        for place in (folder, pictures):
+            place.mkdir(parents=True, exist_ok=True)
+        if self.views:
+            for language in languages():
+                save(self.plot(language), pictures / f"gradients{'' if language == 'en' else '.' + language}.png")
+            rows = self.rows()
+            write_csv(pictures / "gradients.csv", tuple(rows[0]), [tuple(row.values()) for row in rows])
+        write_json(folder / "diagnosis.json", self.to_dict())
+        return folder / "diagnosis.json"
+
+    def _repr_html_(self) -> str:
+        import base64
+        import io
+
+        picture = io.BytesIO()
+        self.plot().savefig(picture, format="png")
+        encoded = base64.b64encode(picture.getvalue()).decode()
+        sentences = "".join(f"<p>{html.escape(line)}</p>" for line in self.verdict.splitlines())
+        table = html.escape(self.table())
+        return (
+            f'{sentences}<img src="data:image/png;base64,{encoded}" style="max-width:100%">'
+            f"<details><summary>numbers</summary><pre>{table}</pre></details>"
+        )
+
+    def __repr__(self) -> str:
+        return self.verdict
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return str(value) if isinstance(value, int) else f"{value:.3g}"

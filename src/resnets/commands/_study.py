@@ -1,0 +1,262 @@
+"""A study: many short trainings on the same images, one run directory each, so that it goes on where it was stopped."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from resnets.commands._fitting import Plan, build_model, fit
+from resnets.commands._record import write_record
+from resnets.data.augment import Augmentation
+from resnets.data.build import EvaluationBatches, TrainingBatches
+from resnets.data.dataset import DataSet
+from resnets.data.load import sizes
+from resnets.data.preprocess import Preprocess
+from resnets.data.subset import subset
+from resnets.engines.predictor import KerasPredictor, load_weights
+from resnets.errors import DivergedError, StoppedError, UsageError
+from resnets.measures.accuracy import score, softmax
+from resnets.measures.gradient_flow import GradientFlow
+from resnets.networks.build import build
+from resnets.networks.catalog import network as named_network
+from resnets.recipes.build import choose_precision
+from resnets.recipes.resolve import Resolved
+from resnets.recipes.spec import Recipe
+from resnets.runs.directory import RunDirectory, as_file_name, create, read_json, write_json
+from resnets.runs.display import Display, clock
+
+_PROFILED = 128  # images per batch on which gradients are measured, two batches
+_MEASURED = 10_000  # training images on which the final training error is measured
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One training of a study.
+
+    Attributes:
+        group: What it is compared within, such as "batch norm".
+        network: A name of the catalogue, or a variation.
+        label: What it is called in tables and figures.
+        layers: Weight layers.
+        residual: Whether it has shortcuts.
+        seed: Decides weights and order.
+        learning_rate: Highest rate.
+    """
+
+    group: str
+    network: str
+    label: str
+    layers: int
+    residual: bool
+    seed: int
+    learning_rate: float
+
+    @property
+    def key(self) -> str:
+        """Name of its directory."""
+        return as_file_name(f"{self.network}-seed{self.seed}")
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study under way, or done.
+
+    Attributes:
+        root: Its directory.
+        record: What was asked for and what was planned: study.json.
+    """
+
+    root: Path
+    record: Mapping[str, Any]
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """All trainings, in order."""
+        return tuple(Arm(**values) for values in self.record["arms"])
+
+    @property
+    def recipe(self) -> Recipe:
+        """How every arm learns, but for the learning rate."""
+        return Recipe.from_dict(self.record["recipe"])
+
+    def run(self, arm: Arm) -> RunDirectory:
+        """Return the run directory of an arm."""
+        return RunDirectory(self.root / "arms" / arm.key)
+
+    def progress(self) -> list[str]:
+        """Return a line for the report of a study that is not done; none for one that is."""
+        done = sum(self.outcome(arm) is not None for arm in self.arms)
+        return [] if done == len(self.arms) else [f"**{done} of {len(self.arms)} trainings are done so far.**"]
+
+    def outcome(self, arm: Arm) -> dict[str, Any] | None:
+        """Return what came out of an arm, or None while it is not done."""
+        path = self.run(arm).root / "outcome.json"
+        return read_json(path) if path.is_file() else None
+
+
+def open_study(root: Path, asked: Mapping[str, Any], plan: Callable[[], Mapping[str, Any]]) -> Study:
+    """Go on with the study in a directory, or begin one there.
+
+    Args:
+        root: The directory.
+        asked: What was asked for, plain JSON values; a study that is there must have been asked for the same.
+        plan: Makes the rest of the record of a new study: "arms", "recipe", "most", "preprocess", "notes".
+
+    Raises:
+        UsageError: The directory holds something else.
+    """
+    path = root / "study.json"
+    if path.is_file():
+        record = read_json(path)
+        differing = [key for key in asked if record.get("asked", {}).get(key) != asked[key]]
+        if differing:
+            found = ", ".join(f"{key} {record.get('asked', {}).get(key)!r}" for key in differing)
+            raise UsageError(
+                f"{root} holds a study that was asked for otherwise ({found}); name another directory by --output."
+            )
+        return Study(root, record)
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise UsageError(f"{root} exists and holds no study; name another directory by --output.")
+    record = {"format": 1, "asked": dict(asked), **plan()}
+    root.mkdir(parents=True, exist_ok=True)
+    write_json(path, record)
+    return Study(root, record)
+
+
+def carry_out(study: Study, dataset: DataSet, display: Display, report: Callable[[Study], Sequence[str]]) -> Path:
+    """Train what is not done, and write the report after each training."""
+    preprocess = Preprocess.from_dict(study.record["preprocess"])
+    for note in study.record["notes"]:
+        display.say(f"plan     {note}")
+    with display.waiting("reading the images"):
+        data = subset(dataset, preprocess, study.record["most"], 0)
+    display.say(f"data     {dataset.name}: {sizes(data.splits)} images")
+    run_arms(study, data, preprocess, display, lambda: report(study))
+    for line in report(study):
+        display.result(line)
+    display.say(f"report   {study.root / 'report.html'}, {study.root / 'report.md'}, {study.root / 'figures'}")
+    return study.root
+
+
+def run_arms(
+    study: Study, data: DataSet, preprocess: Preprocess, display: Display, after_each: Callable[[], object]
+) -> None:
+    """Train every arm that is not done.
+
+    Args:
+        study: The study.
+        data: Its images, as they were taken for it.
+        preprocess: What the networks see.
+        display: Where progress is told.
+        after_each: Called after each arm, to write the report so far.
+
+    Raises:
+        StoppedError: A signal came; what is done stays.
+    """
+    arms = study.arms
+    done = [arm for arm in arms if study.outcome(arm) is not None]
+    if done:
+        display.say(f"done     {len(done)} of {len(arms)} trainings, found in {study.root}")
+    began, spent, total = time.monotonic(), 0.0, sum(_cost(arm) for arm in arms if arm not in done)
+    for number, arm in enumerate(arms, start=1):
+        if arm in done:
+            continue
+        with display.waiting(f"training {number} of {len(arms)}: {arm.label}, {arm.group}, seed {arm.seed}"):
+            outcome = _run_arm(study, arm, data, preprocess)
+        spent += _cost(arm)
+        elapsed = time.monotonic() - began
+        left = clock(elapsed / spent * (total - spent))
+        display.say(f"{number:4}/{len(arms)}  {arm.label:18} {arm.group:22} seed {arm.seed}  {_in_words(outcome)}  "
+                    f"{clock(outcome['seconds']):>6}   {left} left")  # fmt: skip
+        after_each()
+
+
+def _cost(arm: Arm) -> float:
+    """Relative to others: layers, and something for making the network."""
+    return arm.layers + 5
+
+
+def _in_words(outcome: Mapping[str, Any]) -> str:
+    if outcome["diverged"] is not None:
+        return f"diverged at step {outcome['diverged']}".ljust(33)
+    return f"error {outcome['train_error']:5.2f} % training {outcome['test_error']:5.2f} % test"
+
+
+def _run_arm(study: Study, arm: Arm, data: DataSet, preprocess: Preprocess) -> dict[str, Any]:
+    began, run = time.monotonic(), study.run(arm)
+    recipe = replace(study.recipe, learning_rate=arm.learning_rate)
+    policy, _ = choose_precision(recipe.precision)
+    plan = Plan(arm.network, named_network(arm.network), data, preprocess, recipe, policy, arm.seed)
+    if not run.finished:
+        _begin(study, run, plan)
+        try:
+            fit(run, plan, Display(run.log, quiet=True))
+        except DivergedError:
+            pass
+        except StoppedError:
+            raise StoppedError(
+                f"Stopped in the training of {arm.label}, seed {arm.seed}; give the same command again to go on."
+            ) from None
+    outcome = {
+        "network": arm.network, "seed": arm.seed, "group": arm.group, "layers": arm.layers, "residual": arm.residual,
+        "learning_rate": arm.learning_rate, **_measure(run, plan),
+        "seconds": round(time.monotonic() - began, 1),
+    }  # fmt: skip
+    write_json(run.root / "outcome.json", outcome)
+    shutil.rmtree(run.checkpoints, ignore_errors=True)
+    return outcome
+
+
+def _begin(study: Study, run: RunDirectory, plan: Plan) -> None:
+    """Make the run directory, unless a training that was broken off can go on in it."""
+    if run.record.is_file():
+        return
+    shutil.rmtree(run.root, ignore_errors=True)
+    create(run.root, "")
+    resolved = Resolved("study", plan.recipe, {})
+    write_record(run, plan, resolved, study.record["asked"]["data"], study.record["most"], data_seed=0)
+
+
+def _measure(run: RunDirectory, plan: Plan) -> dict[str, Any]:
+    """Errors of the final weights, and the gradients at the start and at the end."""
+    chance = 100 * (1 - 1 / len(plan.data.classes))
+    model = build(plan.spec, len(plan.data.classes), plan.preprocess.image_shape, dtype="float32")
+    model.set_weights(build_model(plan).get_weights())
+    size = min(_PROFILED, len(plan.data.splits["train"]))
+    flow = GradientFlow(model, plan.preprocess.image_shape, size)
+    source = TrainingBatches(plan.data.splits["train"], plan.preprocess, len(plan.data.classes), batch_size=size,
+                             augmentation=Augmentation(), seed=0)  # fmt: skip
+    batches = [source.batch(step) for step in range(min(2, source.steps_per_epoch))]
+    start = flow.profile(batches).to_dict()
+    if not run.finished:
+        step = int(read_json(run.divergence)["step"])
+        return {"diverged": step, "train_error": chance, "test_error": chance, "train_loss": None, "test_loss": None,
+                "start": start, "end": None}  # fmt: skip
+    load_weights(model, run.weights)
+    end = flow.profile(batches).to_dict()
+    train, test = (_errors(model, plan, name) for name in ("train", "test" if "test" in plan.data.splits else "val"))
+    return {"diverged": None, "train_error": train[0], "test_error": test[0], "train_loss": train[1],
+            "test_loss": test[1], "start": start, "end": end}  # fmt: skip
+
+
+def _errors(model: keras.Model, plan: Plan, name: str) -> tuple[float, float | None]:
+    """Error in % and cross-entropy of a split, of training images the first ten thousand."""
+    split = plan.data.splits[name]
+    split = split.take(np.arange(min(len(split), _MEASURED))) if name == "train" else split
+    batches = EvaluationBatches(split, plan.preprocess, len(plan.data.classes), 256)
+    logits = np.concatenate(list(KerasPredictor(model).logits(images for images, _ in batches)))
+    found = score(softmax(logits), split.labels)
+    return 100 * (1 - found.top1), found.loss if math.isfinite(found.loss) else None
+
+
+def interleaved(arms: Sequence[Arm]) -> list[dict[str, Any]]:
+    """Return arms as records, all of the first seed before any of the second, so that what is done so far compares."""
+    return [asdict(arm) for arm in sorted(arms, key=lambda arm: arm.seed)]

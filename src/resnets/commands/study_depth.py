@@ -1,0 +1,107 @@
+"""study depth: plain and residual networks, without norm and with, of several depths, seeds and starts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from resnets.commands._budget import Choice, check_asked, plan_size
+from resnets.commands._depth_report import write_depth_report
+from resnets.commands._study import Arm, carry_out, open_study
+from resnets.data.load import load, locate
+from resnets.errors import UsageError
+from resnets.networks.catalog import NETWORKS, plain_twin
+from resnets.networks.catalog import network as named_network
+from resnets.runs.directory import as_file_name, runs_folder
+from resnets.runs.display import Display
+
+# Without norms the rate that batch norm bears breaks every network; both kinds of network get the same one.
+RATES = {"batch": 0.03, "group": 0.03, "none": 0.01}
+# What people get where they choose nothing: He's start with batch norm; without, Keras' default.
+USUAL_START = {"batch": "he_fan_out", "group": "he_fan_out", "none": "glorot_uniform"}
+
+_DEPTHS = ((20, 32, 56), (20, 56), (8, 20))
+
+
+def study_depth(
+    data: str = "fashion_mnist", *, depths: Sequence[int] = (), norms: Sequence[str] = ("none", "batch"),
+    inits: Sequence[str] = (), seeds: int = 3, budget: float | None = 60, epochs: int | None = None,
+    images: int | None = None, image_size: int | None = None, output: Path | None = None, quiet: bool = False,
+) -> Path:  # fmt: skip
+    """Train plain and residual networks of several depths, and report what depth does to them.
+
+    Args:
+        data: A folder of class folders, a .csv manifest, an .npz file, or a data set's name.
+        depths: Layers: those of a residual network in the catalogue (20, 32, 56, 18, 34, ...), or 6n+2. Empty takes 20,
+            32 and 56, or what of it fits the budget.
+        norms: Of "none", "batch" and "group".
+        inits: Starts of the weights: "he_fan_out", "he_normal", "glorot_uniform"; empty takes the usual one per norm.
+        seeds: Trainings of each kind.
+        budget: Minutes in which it must be done: chooses what of epochs, images and image size is not given. None
+            takes what is given, and else 5 epochs of all images at their own size.
+        epochs: Passes over the training images.
+        images: Training images to use at most.
+        image_size: Side of the networks' input in pixels.
+        output: The study's directory; None takes runs/study-depth-<data>. With the same options the study that is
+            there goes on.
+        quiet: Print nothing.
+
+    Returns:
+        The directory, with report.md, report.html and figures/.
+
+    Raises:
+        UsageError: A name or number is wrong, or the budget is too small.
+        DataError: The data cannot be used.
+        StoppedError: A signal came; the same command goes on.
+    """
+    display, data = Display(quiet=quiet), locate(data)
+    asked = {
+        "kind": "depth", "data": data, "depths": list(depths), "norms": list(norms), "inits": list(inits),
+        "seeds": seeds, "budget": budget, "epochs": epochs, "images": images, "image_size": image_size,
+    }  # fmt: skip
+    check_asked(asked, ("depths", "norms", "inits"))
+    choices = [
+        Choice(f"depths {', '.join(map(str, some))}", tuple(_arms(some, norms, inits, seeds)))
+        for some in ([depths] if depths else _DEPTHS)
+    ]
+    with display.waiting("reading the data"):
+        dataset = load(data)
+    root = output or runs_folder() / as_file_name(f"study-depth-{dataset.name}")
+    study = open_study(root, asked, lambda: plan_size(asked, choices, dataset, display))
+    return carry_out(study, dataset, display, write_depth_report)
+
+
+def _arms(depths: Sequence[int], norms: Sequence[str], inits: Sequence[str], seeds: int) -> list[Arm]:
+    return [
+        Arm(f"{norm}, {init}", variation(name, norm, init), f"{kind}{depth}", depth, kind == "resnet", seed,
+            RATES.get(norm, 0.03))
+        for norm in norms
+        for init in (inits or (USUAL_START.get(norm, "he_fan_out"),))
+        for depth in sorted(depths)
+        for kind, name in (("plain", _name(depth, plain=True)), ("resnet", _name(depth, plain=False)))
+        for seed in range(seeds)
+    ]  # fmt: skip
+
+
+def _name(depth: int, plain: bool) -> str:
+    """The catalogue's network of so many layers, or one of 6n+2 like it."""
+    if f"resnet{depth}" in NETWORKS:
+        return plain_twin(f"resnet{depth}") if plain else f"resnet{depth}"
+    if depth < 8 or (depth - 2) % 6:
+        raise UsageError(f"There is no residual network of {depth} layers: the catalogue has none, and it is not 6n+2.")
+    n = (depth - 2) // 6
+    return f"{'plain' if plain else 'resnet'}20:depths={n},{n},{n}"
+
+
+def variation(name: str, norm: str, init: str) -> str:
+    """Return the name of a network with another norm and start, as short as it can be."""
+    spec = named_network(name)
+    fields = [] if spec.norm == norm else [f"norm={norm}"]
+    if norm == "none":
+        fields.append("conv_bias=all")
+    if norm == "group":
+        fields.append("norm_groups=8")
+    fields += [] if spec.initializer == init else [f"initializer={init}"]
+    varied = ":".join([name, *fields])
+    named_network(varied)
+    return varied

@@ -1,0 +1,120 @@
+"""Where numbers stop being finite in a network that diverged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from resnets.backend.graph import room_for_depth
+from resnets.measures.instrument import rewire
+
+Tensors = Mapping[str, NDArray[Any]]
+_LARGE = 1e4  # an activation of normalised images is far out of the ordinary beyond it
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """Where a training broke.
+
+    Attributes:
+        step: The step, from 1, whose loss was no finite number.
+        layer: The first layer, in the order of the signal, that gave no finite number (or whose weights were none).
+        where: "weights", "output", or "loss" where all layers gave finite numbers.
+        largest: The first layer whose output was far out of the ordinary in the step before, "" for none.
+        largest_value: Its largest absolute value.
+        jumped: The weight that the step before changed most, relative to its size.
+        jump: That change: norm of the difference over norm of the weight.
+    """
+
+    step: int
+    layer: str
+    where: str
+    largest: str = ""
+    largest_value: float = 0
+    jumped: str = ""
+    jump: float = 0
+
+    def in_words(self) -> str:
+        """Return what happened, as sentences."""
+        what = {
+            "weights": f"the weights of {self.layer} were no finite numbers any more",
+            "output": f"{self.layer} was the first layer whose output was no finite number",
+            "loss": f"every layer gave finite numbers, and the loss of what {self.layer} gave was none",
+        }[self.where]
+        text = f"The training diverged at step {self.step}: {what}."
+        if self.largest and self.largest != self.layer:
+            text += (
+                f" In the signal {self.largest} left the ordinary first, with values up to {self.largest_value:.1e}."
+            )
+        if self.jumped:
+            text += f" The step before had changed {self.jumped} by {self.jump:.3g} times its size, the most of all."
+        return f"{text} A lower learning rate, a warm-up, or --set clip_norm=1 prevents that."
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {**asdict(self), "text": self.in_words()}
+
+
+def locate(
+    model: keras.Model, images: NDArray[np.float32], step: int, before: Tensors | None = None
+) -> Divergence | None:
+    """Find the first layer that gives no finite number.
+
+    Args:
+        model: With the weights that it had at the step.
+        images: The batch of the step, normalised.
+        step: Its number, from 1.
+        before: The weights one step earlier, by path.
+
+    Returns:
+        None where every layer's output, in training mode, is finite and ordinary enough for a finite loss.
+    """
+    jumped, jump = _jump(model, before or {})
+    for variable in model.variables:
+        if not np.isfinite(np.asarray(variable)).all():
+            return Divergence(step, variable.path.split("/")[0], "weights", jumped=jumped, jump=jump)
+    names, largest = _largest_outputs(model, images)
+    far = next((i for i, value in enumerate(largest) if not value < _LARGE), None)
+    broken = next((i for i, value in enumerate(largest) if not np.isfinite(value)), None)
+    if broken is None and far is None:
+        return None
+    place = len(names) - 1 if broken is None else broken
+    odd = ("", 0.0) if far is None or far == broken else (names[far], float(largest[far]))
+    return Divergence(step, names[place], "loss" if broken is None else "output", *odd, jumped=jumped, jump=jump)
+
+
+def _largest_outputs(model: keras.Model, images: NDArray[np.float32]) -> tuple[list[str], NDArray[np.float64]]:
+    """The largest absolute output of each layer, in the order of the signal; not a number counts as the largest."""
+    outputs: dict[str, Any] = {}
+
+    def around(layer: keras.layers.Layer, x: Any, apply: Any) -> Any:
+        outputs[layer.name] = y = apply(x)
+        return y
+
+    image, _ = rewire(model, images.shape[1:], around)
+    with room_for_depth(len(model.layers)):
+        view = keras.Model(image, list(outputs.values()))
+    given, _ = view.stateless_call(
+        [v.value for v in view.trainable_variables], [v.value for v in view.non_trainable_variables], images,
+        training=True,
+    )  # fmt: skip
+    values = [float(np.max(np.abs(np.asarray(ops.cast(x, "float32")))).item()) for x in given]
+    return list(outputs), np.asarray(values)
+
+
+def _jump(model: keras.Model, before: Tensors) -> tuple[str, float]:
+    """The weight whose relative change was largest, and the change."""
+    found = ("", 0.0)
+    for variable in model.trainable_variables:
+        old = np.asarray(before.get(variable.path, 0.0), np.float64)
+        if size := float(np.linalg.norm(old)):
+            change = float(np.linalg.norm(np.asarray(variable, np.float64) - old)) / size
+            if np.isfinite(change) and change > found[1]:
+                found = (variable.path, change)
+    return found

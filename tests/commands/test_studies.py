@@ -1,0 +1,207 @@
+"""The studies: they go on where they were stopped, say the same again, and fit a budget."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from resnets.commands._budget import Choice, plan_size
+from resnets.commands._study import Arm
+from resnets.commands.study_depth import study_depth
+from resnets.commands.study_lesion import study_lesion
+from resnets.commands.study_skip import study_skip
+from resnets.commands.train import train
+from resnets.data.load import load
+from resnets.errors import UsageError
+from resnets.runs.directory import RunDirectory, open_run, read_csv
+from resnets.runs.display import Display
+
+from .conftest import SETTINGS
+
+SMALL = {"depths": (8,), "seeds": 2, "budget": None, "epochs": 1, "images": 300, "quiet": True}
+
+
+def report_of(root: Path) -> dict[str, bytes]:
+    """What a study says, without what differs from run to run: times."""
+    names = ["report.md", "figures/degradation.csv", "figures/gradients.csv", "figures/training.csv"]
+    return {name: (root / name).read_bytes() for name in names}
+
+
+@pytest.mark.slow
+def test_a_depth_study_writes_a_report_with_the_source_of_each_number(tmp_path: Path) -> None:
+    root = study_depth("digits", **SMALL, output=tmp_path / "study")  # type: ignore[arg-type]
+    rows = read_csv(root / "figures" / "degradation.csv")
+    assert len(rows) == 2 * 2 * 2  # plain and residual, two norms, two seeds
+    text = (root / "report.md").read_text(encoding="utf-8")
+    for row in rows:
+        arm = next(
+            arm
+            for arm in (root / "arms").iterdir()
+            if json.loads((arm / "run.json").read_text(encoding="utf-8"))["network_name"] == row["network"]
+            and arm.name.endswith(f"seed{row['seed']}")
+        )
+        outcome = json.loads((arm / "outcome.json").read_text(encoding="utf-8"))
+        assert float(row["train_error_percent"]) == outcome["train_error"]
+        assert row["network"] in text
+    assert "no norm, Glorot start" in text
+    for name in ("degradation", "gradients", "training"):
+        assert (root / "figures" / f"{name}.png").stat().st_size > 10_000
+    page = (root / "report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") == 3
+    assert "<table>" in page
+    assert 'src="figures' not in page
+    arm = next(a for a in (root / "arms").iterdir() if a.name.startswith("resnet8-seed1"))
+    assert not (arm / "checkpoints").exists()
+    from resnets import open_run as open_again
+
+    result = open_again(arm).evaluate(quiet=True)  # an arm is a run like any other
+    test = next(r for r in rows if r["network"] == "resnet8" and r["seed"] == "1")["test_error_percent"]
+    assert 100 * (1 - result["top1"]) == pytest.approx(float(test), abs=0.01)
+
+
+@pytest.mark.slow
+def test_a_study_that_is_killed_loses_at_most_one_training_and_says_the_same(tmp_path: Path) -> None:
+    whole = study_depth("digits", **SMALL, output=tmp_path / "whole")  # type: ignore[arg-type]
+    command = [sys.executable, "-m", "resnets", "study", "depth", "digits", "--depths", "8", "--seeds", "2",
+               "--epochs", "1", "--images", "300", "--budget", "0", "--output", str(tmp_path / "killed")]  # fmt: skip
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    done = lambda: len(list((tmp_path / "killed").glob("arms/*/outcome.json")))  # noqa: E731
+    deadline = time.monotonic() + 120
+    while done() < 3 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    kept = {p: p.stat().st_mtime_ns for p in (tmp_path / "killed").glob("arms/*/outcome.json")}
+    assert 3 <= len(kept) < 8
+    again = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "NO_COLOR": "1"})
+    assert again.returncode == 0, again.stderr
+    assert f"{len(kept)} of 8 trainings" in again.stderr
+    assert all(p.stat().st_mtime_ns == t for p, t in kept.items())
+    assert report_of(tmp_path / "killed") == report_of(whole)
+
+
+def test_a_directory_with_another_study_or_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "study").mkdir()
+    asked = {"kind": "depth", "data": "digits", "depths": [8], "norms": ["none"], "inits": [], "seeds": 9,
+             "budget": None, "epochs": 1, "images": 300, "image_size": None}  # fmt: skip
+    (tmp_path / "study" / "study.json").write_text(json.dumps({"asked": asked}), encoding="utf-8")
+    with pytest.raises(UsageError, match="seeds 9"):
+        study_depth("digits", norms=["none"], **SMALL, output=tmp_path / "study")  # type: ignore[arg-type]
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "diary.txt").write_text("x", encoding="utf-8")
+    with pytest.raises(UsageError, match="holds no study"):
+        study_depth("digits", **SMALL, output=tmp_path / "notes")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"depths": (9,)}, "6n.2"), ({"seeds": 0}, "seeds"), ({"norms": ("bach",)}, "norm"),
+        ({"depths": (8, 8)}, "differ"),
+        ({"images": 5}, "images"), ({"inits": ("he",)}, "initializer"), ({"epochs": 0}, "epochs"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_studied_is_refused_before_anything_is_written(
+    tmp_path: Path, options: dict[str, object], words: str
+) -> None:
+    with pytest.raises(UsageError, match=words):
+        study_depth("digits", **{**SMALL, **options}, output=tmp_path / "study")  # type: ignore[arg-type]
+    assert not (tmp_path / "study").exists()
+
+
+def test_depths_that_the_catalogue_lacks_are_made_by_the_papers_rule(tmp_path: Path) -> None:
+    from resnets.commands.study_depth import _name
+    from resnets.networks.catalog import network
+
+    assert (_name(20, plain=True), _name(18, plain=False)) == ("plain20", "resnet18")
+    assert network(_name(38, plain=True)).layers == 38
+    assert not network(_name(38, plain=True)).is_residual
+
+
+def test_a_budget_settles_images_and_epochs_or_says_how_long_it_takes() -> None:
+    data, display = load("digits"), Display(quiet=True)
+    choices = [
+        Choice(f"depth {n}", (Arm("batch, he_fan_out", f"resnet{n}", f"resnet{n}", n, True, 0, 0.1),)) for n in (110, 8)
+    ]
+    open_ = {"image_size": None, "images": None, "epochs": None}
+    record = plan_size({**open_, "budget": 1.5}, choices, data, display)
+    assert record["arms"][0]["network"] in ("resnet110", "resnet8")
+    assert record["recipe"]["epochs"] >= 8
+    assert record["most"]["train"] <= len(data.splits["train"])
+    assert any("1.5 minutes are enough" in note for note in record["notes"])
+    with pytest.raises(UsageError, match="it takes about"):
+        plan_size({**open_, "budget": 1, "epochs": 10_000}, choices[1:], data, display)
+    given = plan_size({"image_size": 16, "images": 200, "epochs": 3, "budget": None}, choices[1:], data, display)
+    assert (given["preprocess"]["height"], given["most"]["train"], given["recipe"]["epochs"]) == (16, 200, 3)
+
+
+@pytest.mark.slow
+def test_a_skip_study_compares_the_deep_ones_with_the_shallow_one(tmp_path: Path) -> None:
+    root = study_skip(
+        "digits",
+        norms=["none"],
+        width=1 / 16,
+        seeds=1,
+        budget=None,
+        epochs=1,
+        images=200,
+        output=tmp_path / "s",
+        quiet=True,
+    )
+    rows = read_csv(root / "figures" / "skip.csv")
+    assert [r["network"].split(":")[0] for r in rows] == ["vgg10", "vgg13", "vgg13-skip", "vgg13-skip-last"]
+    text = (root / "report.md").read_text(encoding="utf-8")
+    assert "vgg13-skip-last" in text
+    assert "vgg10" in text.splitlines()[2]
+
+
+def test_a_skip_study_of_a_norm_it_has_no_rate_for_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="norm"):
+        study_skip("digits", norms=["group"], output=tmp_path / "s", quiet=True)
+    with pytest.raises(UsageError, match="width"):
+        study_skip("digits", width=9, output=tmp_path / "s", quiet=True)
+
+
+@pytest.fixture(scope="module")
+def twins(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunDirectory, RunDirectory]:
+    root = tmp_path_factory.mktemp("twins")
+    return tuple(  # type: ignore[return-value]
+        train("digits", network=name, settings={**SETTINGS, "epochs": 4}, output=root / name, quiet=True)
+        for name in ("resnet14", "plain14")
+    )
+
+
+@pytest.mark.slow
+def test_lesions_of_a_network_and_its_twin(twins: tuple[RunDirectory, RunDirectory], tmp_path: Path) -> None:
+    root = study_lesion(twins[0].root, plain=twins[1].root, images=200, draws=2, output=tmp_path / "l", quiet=True)
+    saved = json.loads((root / "lesions.json").read_text(encoding="utf-8"))
+    residual, plain = saved["networks"]
+    assert [len(n["single"]) for n in (residual, plain)] == [6, 6]
+    assert residual["intact"] < 30
+    kept = [r["error"] for r in residual["single"] if r["blocks"][0] in residual["removable"]]
+    assert min(kept) >= 0
+    assert sum(p["carried"] for p in saved["paths"]) == pytest.approx(1)
+    text = (root / "report.md").read_text(encoding="utf-8")
+    assert "stage1_block2" in text
+    for name in ("lesions", "paths"):
+        assert (root / "figures" / f"{name}.png").stat().st_size > 10_000
+        assert read_csv(root / "figures" / f"{name}.csv")
+
+
+@pytest.mark.slow
+def test_lesions_of_runs_on_different_data_are_refused(
+    twins: tuple[RunDirectory, RunDirectory], trained: RunDirectory, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="different data"):
+        study_lesion(twins[0].root, plain=trained.root, output=tmp_path / "l", quiet=True)
+    with pytest.raises(UsageError, match="images"):
+        study_lesion(twins[0].root, images=1, quiet=True)
+    assert open_run(twins[0].root).finished
