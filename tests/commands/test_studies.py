@@ -8,11 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from resnets.commands._budget import Choice, plan_size
+from resnets.commands._budget import Amount, Choice, plan_amount
 from resnets.commands._study import Arm
 from resnets.commands.study_depth import study_depth
 from resnets.commands.study_lesion import study_lesion
@@ -25,7 +27,8 @@ from resnets.runs.display import Display
 
 from .conftest import SETTINGS
 
-SMALL = {"depths": (8,), "seeds": 2, "budget": None, "epochs": 1, "images": 300, "quiet": True}
+AMOUNT = Amount(seeds=2, budget=None, epochs=1, images=300)
+SMALL = {"depths": (8,), "amount": AMOUNT, "quiet": True}
 
 
 def report_of(root: Path) -> dict[str, bytes]:
@@ -104,9 +107,9 @@ def test_a_directory_with_another_study_or_something_else_is_refused(tmp_path: P
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"depths": (9,)}, "6n.2"), ({"seeds": 0}, "seeds"), ({"norms": ("bach",)}, "norm"),
+        ({"depths": (9,)}, "6n.2"), ({"norms": ("none", "none")}, "differ"), ({"norms": ("bach",)}, "norm"),
         ({"depths": (8, 8)}, "differ"),
-        ({"images": 5}, "images"), ({"inits": ("he",)}, "initializer"), ({"epochs": 0}, "epochs"),
+        ({"inits": ("he",)}, "initializer"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_studied_is_refused_before_anything_is_written(
@@ -115,6 +118,12 @@ def test_what_cannot_be_studied_is_refused_before_anything_is_written(
     with pytest.raises(UsageError, match=words):
         study_depth("digits", **{**SMALL, **options}, output=tmp_path / "study")  # type: ignore[arg-type]
     assert not (tmp_path / "study").exists()
+
+
+@pytest.mark.parametrize("wrong", [{"seeds": 0}, {"images": 5}, {"epochs": 0}, {"budget": 0.5}, {"image_size": 0}])
+def test_an_amount_that_nobody_can_mean_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=next(iter(wrong))):
+        Amount(**wrong)
 
 
 def test_depths_that_the_catalogue_lacks_are_made_by_the_papers_rule(tmp_path: Path) -> None:
@@ -131,15 +140,14 @@ def test_a_budget_settles_images_and_epochs_or_says_how_long_it_takes() -> None:
     choices = [
         Choice(f"depth {n}", (Arm("batch, he_fan_out", f"resnet{n}", f"resnet{n}", n, True, 0, 0.1),)) for n in (110, 8)
     ]
-    open_ = {"image_size": None, "images": None, "epochs": None}
-    record = plan_size({**open_, "budget": 1.5}, choices, data, display)
+    record = plan_amount(Amount(budget=1.5), choices, data, display)
     assert record["arms"][0]["network"] in ("resnet110", "resnet8")
     assert record["recipe"]["epochs"] >= 8
     assert record["most"]["train"] <= len(data.splits["train"])
     assert any("1.5 minutes are enough" in note for note in record["notes"])
     with pytest.raises(UsageError, match="it takes about"):
-        plan_size({**open_, "budget": 1, "epochs": 10_000}, choices[1:], data, display)
-    given = plan_size({"image_size": 16, "images": 200, "epochs": 3, "budget": None}, choices[1:], data, display)
+        plan_amount(Amount(budget=1, epochs=10_000), choices[1:], data, display)
+    given = plan_amount(Amount(budget=None, epochs=3, images=200, image_size=16), choices[1:], data, display)
     assert (given["preprocess"]["height"], given["most"]["train"], given["recipe"]["epochs"]) == (16, 200, 3)
 
 
@@ -149,10 +157,7 @@ def test_a_skip_study_compares_the_deep_ones_with_the_shallow_one(tmp_path: Path
         "digits",
         norms=["none"],
         width=1 / 16,
-        seeds=1,
-        budget=None,
-        epochs=1,
-        images=200,
+        amount=replace(AMOUNT, seeds=1),
         output=tmp_path / "s",
         quiet=True,
     )

@@ -97,11 +97,13 @@ def depth(
       resnets study depth flowers/ --depths 18 34 --norms batch --budget 240
     """
     start(verbose)
+    from resnets.commands._budget import Amount
     from resnets.commands.study_depth import study_depth
 
+    amount = Amount(seeds, budget or None, epochs, images, image_size)
     study_depth(
-        data, depths=depths or (), norms=norms or ("none", "batch"), inits=inits or (), seeds=seeds,
-        budget=budget or None, epochs=epochs, images=images, image_size=image_size, output=output, quiet=quiet,
+        data, depths=depths or (), norms=norms or ("none", "batch"), inits=inits or (), amount=amount, output=output,
+        quiet=quiet,
     )  # fmt: skip
 
 
@@ -130,12 +132,11 @@ def skip(
       resnets study skip fashion_mnist --norms none --budget 60
     """
     start(verbose)
+    from resnets.commands._budget import Amount
     from resnets.commands.study_skip import study_skip
 
-    study_skip(
-        data, norms=norms or ("none", "batch"), width=width, seeds=seeds, budget=budget or None, epochs=epochs,
-        images=images, image_size=image_size, output=output, quiet=quiet,
-    )  # fmt: skip
+    amount = Amount(seeds, budget or None, epochs, images, image_size)
+    study_skip(data, norms=norms or ("none", "batch"), width=width, amount=amount, output=output, quiet=quiet)
 
 
 @study_app.command

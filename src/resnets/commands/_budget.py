@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,18 +34,35 @@ _SHARE = 0.9  # of the budget that is planned for: machines are not always equal
 
 
 @dataclass(frozen=True)
-class Size:
-    """How large the trainings of a study are; None is not settled.
+class Amount:
+    """How much a study trains; what is None is chosen so that the budget is kept.
 
     Attributes:
-        side: Side of the images, in pixels.
+        seeds: Trainings of each kind.
+        budget: Minutes in which all must be done. None takes what is given, and else 5 epochs of all images at their
+            own size.
+        epochs: Passes over the training images.
         images: Training images.
-        epochs: Passes over them.
+        image_size: Side of the networks' input, in pixels.
+
+    Raises:
+        UsageError: A number is not possible.
     """
 
-    side: int | None = None
-    images: int | None = None
+    seeds: int = 3
+    budget: float | None = 60
     epochs: int | None = None
+    images: int | None = None
+    image_size: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, least in (("seeds", 1), ("budget", 1), ("epochs", 1), ("images", 100), ("image_size", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise UsageError(f"{name} must be at least {least}, not {value}.")
+
+
+HOUR = Amount()
 
 
 @dataclass(frozen=True)
@@ -61,31 +78,22 @@ class Choice:
     arms: tuple[Arm, ...]
 
 
-def check_asked(asked: Mapping[str, Any], lists: Sequence[str]) -> None:
-    """Refuse what nobody can mean.
-
-    Args:
-        asked: The options of a study.
-        lists: Names of those that are lists of different values.
+def check_different(**lists: Sequence[Any]) -> None:
+    """Refuse lists that name a thing twice.
 
     Raises:
-        UsageError: Says which, and what is possible.
+        UsageError: Says which.
     """
-    for key in lists:
-        if len(set(asked[key])) < len(asked[key]):
-            raise UsageError(f"{key} takes different values, not {asked[key]}.")
-    for key, least in (("seeds", 1), ("budget", 1), ("epochs", 1), ("images", 100), ("image_size", 1)):
-        if asked[key] is not None and asked[key] < least:
-            raise UsageError(f"{key} must be at least {least}, not {asked[key]}.")
+    for name, values in lists.items():
+        if len(set(values)) < len(values):
+            raise UsageError(f"{name} takes different values, not {', '.join(map(str, values))}.")
 
 
-def plan_size(
-    asked: Mapping[str, Any], choices: Sequence[Choice], dataset: DataSet, display: Display
-) -> dict[str, Any]:
+def plan_amount(amount: Amount, choices: Sequence[Choice], dataset: DataSet, display: Display) -> dict[str, Any]:
     """Settle trainings, epochs, images and image size; with a budget, by timing the machine.
 
     Args:
-        asked: The options: "budget", "image_size", "images", "epochs", each a number or None.
+        amount: What was asked for.
         choices: What the study may consist of, the best first.
         dataset: The images.
         display: Where waiting is shown.
@@ -96,24 +104,22 @@ def plan_size(
     Raises:
         UsageError: The budget is too small, or the networks cannot take the images.
     """
-    size = Size(asked["image_size"], asked["images"], asked["epochs"])
-    if not asked["budget"]:
-        least = _least_side(choices[0].arms)
-        side = size.side or max(least, derive(dataset)[0].height)
-        return _planned(replace(size, side=side), choices[0], dataset, ["no budget: numbers as given"])
+    if not amount.budget:
+        side = amount.image_size or max(_least_side(choices[0].arms), derive(dataset)[0].height)
+        return _planned(replace(amount, image_size=side), choices[0], dataset, ["no budget: numbers as given"])
     with display.waiting("timing the machine"):
-        return _fit_budget(asked["budget"], size, choices, dataset)
+        return _fit_budget(amount.budget, amount, choices, dataset)
 
 
-def _planned(size: Size, choice: Choice, dataset: DataSet, notes: list[str]) -> dict[str, Any]:
+def _planned(amount: Amount, choice: Choice, dataset: DataSet, notes: list[str]) -> dict[str, Any]:
     """The record of a study of this size."""
-    preprocess, _ = derive(dataset, size.side)
+    preprocess, _ = derive(dataset, amount.image_size)
     for network in {arm.network for arm in choice.arms}:
         check_image_shape(named_network(network), len(dataset.classes), preprocess.image_shape)
     train = len(dataset.splits["train"])
     most = {name: len(split) for name, split in dataset.splits.items()}
-    most |= {"train": min(train, size.images or train), "val": min(most["val"], _VALIDATION)}
-    epochs = size.epochs or RECIPE.epochs
+    most |= {"train": min(train, amount.images or train), "val": min(most["val"], _VALIDATION)}
+    epochs = amount.epochs or RECIPE.epochs
     side = f"{preprocess.height}x{preprocess.width}"
     batch = min(RECIPE.batch_size, max(1, most["train"] // 4))
     return {
@@ -127,38 +133,38 @@ def _planned(size: Size, choice: Choice, dataset: DataSet, notes: list[str]) -> 
     }  # fmt: skip
 
 
-def _fit_budget(minutes: float, size: Size, choices: Sequence[Choice], dataset: DataSet) -> dict[str, Any]:
+def _fit_budget(minutes: float, amount: Amount, choices: Sequence[Choice], dataset: DataSet) -> dict[str, Any]:
     """Take the first choice, at the largest image size, that fits with many images and epochs; else what fits best.
 
     The machine is timed on the deepest network; the others are taken to cost in proportion to their multiply-adds.
     """
     total = len(dataset.splits["train"])
-    wanted = size.images or total
-    good = (size.epochs or _LEAST_EPOCHS) * min(wanted, _GOOD_IMAGES)
+    wanted = amount.images or total
+    good = (amount.epochs or _LEAST_EPOCHS) * min(wanted, _GOOD_IMAGES)
     began, notes = time.monotonic(), list[str]()
     for choice in choices:
-        for side in _sides(size, choice.arms, dataset):
+        for side in _sides(amount, choice.arms, dataset):
             timing = _Timing.of(choice.arms, dataset, side)
             visits = max(0.0, _SHARE * 60 * minutes - (time.monotonic() - began) - timing.overhead) / timing.per_image
             notes.append(
                 f"{choice.name} at {side} pixels: {minutes:g} minutes are enough for {visits:,.0f} images a training"
             )
             if visits >= good:
-                return _planned(_spend(visits, replace(size, side=side), total), choice, dataset, notes)
-    least = (size.epochs or _LEAST_EPOCHS) * (size.images or min(_LEAST_IMAGES, total))
+                return _planned(_spend(visits, replace(amount, image_size=side), total), choice, dataset, notes)
+    least = (amount.epochs or _LEAST_EPOCHS) * (amount.images or min(_LEAST_IMAGES, total))
     if visits < least:
         need = (timing.per_image * least + timing.overhead + time.monotonic() - began) / (_SHARE * 60)
         raise UsageError(
             f"{minutes:g} minutes are too few for {len(choice.arms)} trainings on this machine; it takes about "
             f"{need:.0f} minutes (--budget), or fewer or smaller trainings (--seeds, --norms, --images, --epochs)."
         )
-    return _planned(_spend(visits, replace(size, side=side), total), choice, dataset, notes)
+    return _planned(_spend(visits, replace(amount, image_size=side), total), choice, dataset, notes)
 
 
-def _sides(size: Size, arms: Sequence[Arm], dataset: DataSet) -> list[int]:
+def _sides(amount: Amount, arms: Sequence[Arm], dataset: DataSet) -> list[int]:
     """The image sides to try: what is asked for; or the data's own, and half of it where the networks can take that."""
-    if size.side:
-        return [size.side]
+    if amount.image_size:
+        return [amount.image_size]
     least = _least_side(arms)
     full = max(least, derive(dataset)[0].height)
     return [full, full // 2] if full // 2 >= max(least, _LEAST_SIDE) else [full]
@@ -168,14 +174,14 @@ def _least_side(arms: Sequence[Arm]) -> int:
     return max(smallest_side(named_network(arm.network)) for arm in arms)
 
 
-def _spend(visits: float, size: Size, total: int) -> Size:
+def _spend(visits: float, amount: Amount, total: int) -> Amount:
     """Turn a number of image visits into images and epochs, where they are open."""
-    if size.images and size.epochs:
-        return size
-    if size.epochs:
-        return replace(size, images=min(total, int(visits // size.epochs)))
-    images = size.images or min(total, int(visits // _LEAST_EPOCHS // 100 * 100))
-    return replace(size, images=images, epochs=int(min(_MOST_EPOCHS, visits // images)))
+    if amount.images and amount.epochs:
+        return amount
+    if amount.epochs:
+        return replace(amount, images=min(total, int(visits // amount.epochs)))
+    images = amount.images or min(total, int(visits // _LEAST_EPOCHS // 100 * 100))
+    return replace(amount, images=images, epochs=int(min(_MOST_EPOCHS, visits // images)))
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
-from resnets.commands._budget import Choice, check_asked, plan_size
+from resnets.commands._budget import HOUR, Amount, Choice, check_different, plan_amount
 from resnets.commands._depth_report import write_depth_report
 from resnets.commands._study import Arm, carry_out, open_study
 from resnets.data.load import load, locate
@@ -25,8 +26,7 @@ _DEPTHS = ((20, 32, 56), (20, 56), (8, 20))
 
 def study_depth(
     data: str = "fashion_mnist", *, depths: Sequence[int] = (), norms: Sequence[str] = ("none", "batch"),
-    inits: Sequence[str] = (), seeds: int = 3, budget: float | None = 60, epochs: int | None = None,
-    images: int | None = None, image_size: int | None = None, output: Path | None = None, quiet: bool = False,
+    inits: Sequence[str] = (), amount: Amount = HOUR, output: Path | None = None, quiet: bool = False,
 ) -> Path:  # fmt: skip
     """Train plain and residual networks of several depths, and report what depth does to them.
 
@@ -36,12 +36,7 @@ def study_depth(
             32 and 56, or what of it fits the budget.
         norms: Of "none", "batch" and "group".
         inits: Starts of the weights: "he_fan_out", "he_normal", "glorot_uniform"; empty takes the usual one per norm.
-        seeds: Trainings of each kind.
-        budget: Minutes in which it must be done: chooses what of epochs, images and image size is not given. None
-            takes what is given, and else 5 epochs of all images at their own size.
-        epochs: Passes over the training images.
-        images: Training images to use at most.
-        image_size: Side of the networks' input in pixels.
+        amount: How much is trained: seeds, and budget, epochs, images, image size.
         output: The study's directory; None takes runs/study-depth-<data>. With the same options the study that is
             there goes on.
         quiet: Print nothing.
@@ -55,19 +50,17 @@ def study_depth(
         StoppedError: A signal came; the same command goes on.
     """
     display, data = Display(quiet=quiet), locate(data)
-    asked = {
-        "kind": "depth", "data": data, "depths": list(depths), "norms": list(norms), "inits": list(inits),
-        "seeds": seeds, "budget": budget, "epochs": epochs, "images": images, "image_size": image_size,
-    }  # fmt: skip
-    check_asked(asked, ("depths", "norms", "inits"))
+    own = {"depths": list(depths), "norms": list(norms), "inits": list(inits)}
+    asked = {"kind": "depth", "data": data, **own, **asdict(amount)}
+    check_different(depths=depths, norms=norms, inits=inits)
     choices = [
-        Choice(f"depths {', '.join(map(str, some))}", tuple(_arms(some, norms, inits, seeds)))
+        Choice(f"depths {', '.join(map(str, some))}", tuple(_arms(some, norms, inits, amount.seeds)))
         for some in ([depths] if depths else _DEPTHS)
     ]
     with display.waiting("reading the data"):
         dataset = load(data)
     root = output or runs_folder() / as_file_name(f"study-depth-{dataset.name}")
-    study = open_study(root, asked, lambda: plan_size(asked, choices, dataset, display))
+    study = open_study(root, asked, lambda: plan_amount(amount, choices, dataset, display))
     return carry_out(study, dataset, display, write_depth_report)
 
 
