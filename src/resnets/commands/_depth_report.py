@@ -109,7 +109,7 @@ def _depth_sentence(group: str, shallow: Cell, deep: Cell) -> str:
             "the seeds overlap, so degradation does not show at this size; deeper networks, or a larger --budget, may "
             "show it (not measured here)"
         )
-    return f"{names}: {numbers}; {verdict} ({seeds} seeds)."
+    return f"{names}: {numbers}; {verdict} ({seeds} seed{'s' if seeds > 1 else ''})."
 
 
 def write_depth_figures(study: Study, groups: Groups) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from resnets.data.dataset import Split
 from resnets.errors import UsageError
 from resnets.figures.lesions import LesionLines, draw_lesions, draw_paths
 from resnets.figures.style import save
-from resnets.figures.words import languages
+from resnets.figures.words import Language, languages, word
 from resnets.measures.lesions import Lesions, Removal, at_random, error, one_by_one, out_of_order
 from resnets.measures.paths import PathLength, Paths, path_lengths
 from resnets.runs.directory import free_folder, write_csv, write_json
@@ -61,13 +62,35 @@ def study_lesion(
     results = [_lesion(one, part, draws, display) for one in runs]
     paths = _paths(runs[0], part) if any(results[0]["adds"]) else ()
     root = free_folder(output, f"lesions-{runs[0].record['data']['name']}-{runs[0].record['network_name']}")
-    what = f"{len(part):,} {name} images of {runs[0].record['data']['name']}"
+    measured = Measured(" / ".join(r["network"] for r in results), len(part), name, runs[0].record["data"]["name"])
     chance = 100 * (1 - 1 / len(runs[0].classes))
-    _write(root, results, paths, what, chance)
+    _write(root, results, paths, measured, chance)
     for sentence in _findings(results, paths):
         display.result(sentence)
     display.say(f"report   {root / 'report.html'}, {root / 'report.md'}, {root / 'figures'}")
     return root
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What lesions were measured on.
+
+    Attributes:
+        networks: Their names.
+        count: Images.
+        split: Name of the split.
+        data: Name of the data set.
+    """
+
+    networks: str
+    count: int
+    split: str
+    data: str
+
+    def title(self, language: Language = "en") -> str:
+        """Return it in words."""
+        split = word(self.split, language)
+        return word("measured", language, network=self.networks, count=self.count, split=split, data=self.data)
 
 
 def _lesion(trained: Trained, part: Split, draws: int, display: Display) -> dict[str, Any]:
@@ -140,7 +163,7 @@ def _findings(results: Sequence[dict[str, Any]], paths: Sequence[PathLength]) ->
 
 
 def _write(
-    root: Path, results: Sequence[dict[str, Any]], paths: Sequence[PathLength], what: str, chance: float
+    root: Path, results: Sequence[dict[str, Any]], paths: Sequence[PathLength], measured: Measured, chance: float
 ) -> None:
     figures = root / "figures"
     figures.mkdir(parents=True, exist_ok=True)
@@ -151,11 +174,11 @@ def _write(
     ]  # fmt: skip
     for language in languages():
         suffix = "" if language == "en" else f".{language}"
-        save(draw_lesions(lines, chance, what, language), figures / f"lesions{suffix}.png")
+        save(draw_lesions(lines, chance, measured.title(language), language), figures / f"lesions{suffix}.png")
         if paths:
             figure = draw_paths(
                 [p.branches for p in paths], [p.paths for p in paths], [p.gradient for p in paths],
-                [p.carried for p in paths], f"{results[0]['network']}, {what}", language,
+                [p.carried for p in paths], replace(measured, networks=results[0]["network"]).title(language), language,
             )  # fmt: skip
             save(figure, figures / f"paths{suffix}.png")
     rows = [(r["network"], kind, len(x.blocks), " ".join(x.blocks), x.error)
@@ -165,7 +188,7 @@ def _write(
         write_csv(figures / "paths.csv", ("branches", "share_of_paths", "gradient_norm_of_one", "share_of_gradient"),
                   [(p.branches, p.paths, p.gradient, p.carried) for p in paths])  # fmt: skip
     write_json(root / "lesions.json", {
-        "format": 1, "measured_on": what, "chance": chance,
+        "format": 1, "measured_on": measured.title(), "chance": chance,
         "networks": [
             {**{k: r[k] for k in ("network", "run", "intact")}, "blocks": list(r["blocks"]),
              "removable": list(r["removable"]),
@@ -175,7 +198,7 @@ def _write(
         ],
         "paths": [vars(p) for p in paths],
     })  # fmt: skip
-    _write_report(root, results, paths, what)
+    _write_report(root, results, paths, measured.title())
 
 
 def _write_report(root: Path, results: Sequence[dict[str, Any]], paths: Sequence[PathLength], what: str) -> None:
