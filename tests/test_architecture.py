@@ -34,7 +34,9 @@ WITHOUT_KERAS = [
     "resnets.networks.topology", "resnets.networks.sketch",
     "resnets.data.spec", "resnets.data.catalog", "resnets.recipes.spec", "resnets.recipes.catalog",
     "resnets.runs.directory", "resnets.runs.record", "resnets.runs.display",
-    "resnets.figures.curves", "resnets.figures.confusion", "resnets.figures.style",
+    "resnets.figures.curves", "resnets.figures.confusion", "resnets.figures.style", "resnets.figures.gradients",
+    "resnets.figures.degradation", "resnets.figures.lesions", "resnets.figures.words", "resnets.cli.studies",
+    "resnets.measures.profile", "resnets.measures.verdict",
 ]  # fmt: skip
 
 

@@ -56,6 +56,21 @@ def copy(trained: RunDirectory, tmp_path: Path) -> Path:  # noqa: F811
         ("train digits --set source=me", 2, "no recipe field 'source'"),
         ("train digits --set train_scale=0.3 --network vgg10 --image-size 32", 2, "at least 16x16"),
         ("networks resnet20 --classes 0", 2, "at least 2 classes"),
+        ("train digits --network resnet8:norms=none", 2, "did you mean 'norm'"),
+        ("diagnose", 2, "either a RUN or --network"),
+        ("diagnose runs/x --network resnet8", 2, "either a RUN or --network"),
+        ("diagnose runs/x --steps 5", 2, "are for --network, not for RUN"),
+        ("diagnose nowhere", 3, "no run directory"),
+        ("diagnose --network plain57", 2, "did you mean 'plain56'"),
+        ("diagnose --network resnet8 --data nowhere", 3, "no folder, file or data set"),
+        ("study depth nowhere", 3, "no folder, file or data set"),
+        ("study depth digits --depths 21", 2, "it is not 6n+2"),
+        ("study depth digits --budget 0.1", 2, "budget must be at least 1"),
+        ("study depth digits --norms batch batch", 2, "norms takes different values"),
+        ("study skip digits --norms layer", 2, "no norm 'layer'"),
+        ("study skip digits --image-size 8 --budget 0", 2, "at least 32x32"),
+        ("study lesion nowhere", 3, "no run directory"),
+        ("study width", 2, 'Did you mean "depth"'),
         ("evaluate nowhere", 3, "no run directory"),
         ("predict nowhere x.jpg", 3, "no run directory"),
         ("networks nosuch*", 2, "No network matches"),
@@ -235,3 +250,18 @@ def test_without_a_framework_the_pip_line_is_told(
     assert run("networks") == 4
     assert "pip install 'resnets[cpu]'" in capsys.readouterr().err
     assert run("doctor") == 4
+
+
+def test_diagnose_prints_a_verdict_and_on_request_a_table_or_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ("diagnose", "--network", "plain8", "resnet8:zero_gamma=true", "--output", tmp_path / "out")
+    assert run(*line, "--table") == 0
+    shown = capsys.readouterr()
+    assert shown.out.startswith("plain8: The gradient reaches the first block")
+    assert "3 of 3 blocks start silent" in shown.out
+    assert "stage3_block1" in shown.out
+    assert str(tmp_path / "out" / "gradients.png") in shown.err
+    assert run(*line, "--json") == 0
+    values = json.loads(capsys.readouterr().out)
+    assert [view["verdict"][0]["kind"] for view in values["views"]] == ["healthy", "silent"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from resnets import errors
-from resnets.records import from_dict, to_dict
+from resnets.records import coerce, from_dict, to_dict
 
 
 @dataclass(frozen=True)
@@ -36,3 +36,27 @@ def test_every_error_has_its_own_exit_code() -> None:
 
 def test_an_unknown_name_lists_the_choices_when_none_is_near() -> None:
     assert "valid: apple, pear" in str(errors.unknown("fruit", "zzzz", ["pear", "apple"]))
+
+
+@pytest.mark.parametrize(
+    ("hint", "given", "made"),
+    [
+        (bool, "yes", True), (bool, False, False), (int, "1e3", 1000), (int, 4.0, 4), (float, "1e-3", 0.001),
+        (tuple[int, ...], "9,9,9", (9, 9, 9)), (tuple[float, ...], [0.5, "0.75"], (0.5, 0.75)), (str, "word", "word"),
+    ],
+)  # fmt: skip
+def test_text_becomes_the_kind_of_the_field(hint: object, given: object, made: object) -> None:
+    assert coerce(hint, given, "The field 'x'") == made
+
+
+@pytest.mark.parametrize(
+    ("hint", "given", "words"),
+    [
+        (bool, "perhaps", "true or false"), (int, "1.5", "a whole number"), (int, True, "a whole number"),
+        (float, "much", "a number"), (tuple[int, ...], "1,x", "numbers with commas"), (str, 3, "a word"),
+        (int, "inf", "a whole number"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused_with_what_would(hint: object, given: object, words: str) -> None:
+    with pytest.raises(errors.UsageError, match=f"The field 'x' takes {words}, not"):
+        coerce(hint, given, "The field 'x'")

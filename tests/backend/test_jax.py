@@ -42,3 +42,16 @@ def test_jax_alone_trains_evaluates_and_predicts_on_a_folder(tmp_path: Path, opt
     assert "jax" in trained.stderr
     assert float(read_csv(open_run(tmp_path / "run").metrics)[-1]["accuracy"]) > 0.8
     assert run("predict", tmp_path / "run", data, "--csv").stdout.count(".png") == 60
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed")
+def test_jax_alone_diagnoses_and_takes_blocks_out(tmp_path: Path) -> None:
+    found = run("diagnose", "--network", "plain8", "resnet8:zero_gamma=true", "--steps", 2, "--output", tmp_path / "d")
+    assert found.returncode == 0, found.stderr
+    assert "3 of 3 blocks start silent" in found.stdout
+    trained = run("train", "digits", "--network", "resnet8", "--epochs", 1, "--output", tmp_path / "run")
+    assert trained.returncode == 0, trained.stderr
+    lesions = run("study", "lesion", tmp_path / "run", "--images", 100, "--draws", 1, "--output", tmp_path / "l")
+    assert lesions.returncode == 0, lesions.stderr
+    assert "intact" in lesions.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from pathlib import Path
 
@@ -9,9 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnets.figures import style
+from resnets.figures import style, words
 from resnets.figures.confusion import draw_confusion, draw_mistakes
 from resnets.figures.curves import draw_curves
+from resnets.figures.degradation import Series, draw_degradation, draw_points, draw_training
+from resnets.figures.gradients import FlowLine, draw_gradient_flow
+from resnets.figures.lesions import LesionLines, draw_lesions, draw_paths
 
 CHINESE = ("猫 咪", "狗", "red fox")
 
@@ -87,3 +91,67 @@ def test_a_dollar_sign_in_a_name_is_a_dollar_sign(tmp_path: Path) -> None:
     figure = draw_confusion(np.eye(3, dtype=np.int64), names, "x$^$y")
     assert size_of(style.save(figure, tmp_path / "new" / "confusion.png"))[0] > 100
     assert size_of(style.save(draw_curves([], "$^$"), tmp_path / "curves.png"))[0] > 100
+
+
+def test_every_text_is_there_in_both_languages_and_used() -> None:
+    source = "".join(p.read_text(encoding="utf-8") for p in Path(words.__file__).parents[1].rglob("*.py"))
+    named = {*re.findall(r"""["'](\w+)["']""", source.replace(Path(words.__file__).read_text(encoding="utf-8"), ""))}
+    built = {"train_error", "test_error"}  # made of the name of a split
+    assert set(words._WORDS) <= named | built
+    for english, chinese in words._WORDS.values():
+        assert english.isascii()
+        assert any("\u4e00" <= letter <= "\u9fff" for letter in chinese)
+        assert set(re.findall(r"{[^}]*}", english)) == set(re.findall(r"{[^}]*}", chinese))
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_gradient_flow_is_drawn_on_a_log_scale_with_a_band_of_seeds(language: words.Language) -> None:
+    lines = [
+        FlowLine("plain", [1, 3, 5], [[1e-9, 1e-5, 1], [1e-8, 1e-4, 2]], False),
+        FlowLine("residual", [1, 3, 5], [1.0, float("inf"), 2.0], True, dashed=True),
+        FlowLine("broken", [1, 3, 5], [float("nan")] * 3, True),
+    ]
+    figure = draw_gradient_flow([("panel", lines)], language=language)
+    axes = figure.axes[0]
+    assert axes.get_yscale() == "log"
+    shown = texts(figure)
+    assert words.word("depth", language) in shown
+    assert words.word("gradient", language) in shown
+    assert not any("mathdefault" in text for text in shown)
+    plain, residual = axes.lines[:2]
+    np.testing.assert_allclose(plain.get_ydata(), np.sqrt([1e-17, 1e-9, 2]))
+    assert list(residual.get_xdata()) == [1, 5]
+    assert plain.get_color() != residual.get_color()
+
+
+def test_degradation_shows_means_spreads_and_what_diverged() -> None:
+    plain = Series(False, {20: [5, 7], 56: [90, 90]}, {20: [9, 9], 56: [90, 90]}, {56: 2})
+    residual = Series(True, {20: [4, 4], 56: [2, 3]}, {20: [8, 8], 56: [7, 7]}, {})
+    figure = draw_degradation([("batch norm", [plain, residual])], 90, "title", "en")
+    shown = texts(figure)
+    assert {"diverged: 2", "guessing", "20", "56", "training error, %", "test error, %"} <= set(shown)
+    heights = [float(y) for line in figure.axes[0].lines for y in np.atleast_1d(line.get_ydata())]
+    assert {6.0, 90.0, 2.5} <= set(heights)
+    assert draw_degradation([("batch norm", [plain])], 90, "title", "zh").axes
+
+
+def test_points_and_training_curves_take_what_diverged_at_once() -> None:
+    figure = draw_points([("vgg10", [5.0, 6.0], [8.0, 9.0]), ("vgg13", [90.0], [90.0])], "title")
+    assert {"vgg10", "vgg13", "5.50", "90.00"} <= set(texts(figure))
+    figure = draw_training(
+        [("none", [("plain", False, [[2.3, 2.2], [2.1, 2.0]]), ("gone", True, [[], [1.0]])])], "title"
+    )
+    assert any("gone: diverged" in text for text in texts(figure))
+    np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), [2.2, 2.1])
+
+
+def test_lesions_mark_blocks_that_change_the_shape() -> None:
+    lines = [
+        LesionLines(name, residual, 6.0, ["stage1_block1", "stage2_block1"], [True, False], [8.0, 40.0],
+                    {1: [8.0, 9.0]}, {1: [30.0]})
+        for name, residual in (("resnet14", True), ("plain14", False))
+    ]  # fmt: skip
+    shown = texts(draw_lesions(lines, 90, "title"))
+    assert {"1.1", "2.1", "resnet14", "plain14", "blocks removed", "pairs of blocks swapped"} <= set(shown)
+    figure = draw_paths([0, 1, 2], [0.25, 0.5, 0.25], [0.0, 1e-3, 0.5], [0.0, 0.004, 0.996], "title", "zh")
+    assert words.word("path", "zh") in texts(figure)

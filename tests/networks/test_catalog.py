@@ -262,3 +262,17 @@ def test_names_are_listed_by_shell_pattern_in_catalogue_order() -> None:
 
 def test_every_row_names_its_source() -> None:
     assert all(row.source for row in NETWORKS.values())
+
+
+def test_a_name_may_carry_fields_that_differ_from_its_row() -> None:
+    assert network("resnet56:zero_gamma=true") == replace(network("resnet56"), zero_gamma=True)
+    varied = network("plain20:depths=9,9,9:norm=none:initializer=glorot_uniform")
+    assert (varied.layers, varied.norm, varied.initializer) == (56, "none", "glorot_uniform")
+    assert network("resnet18:drop_path=0.1").drop_path == 0.1
+    for name, words in (
+        ("resnet56:zerogamma=true", "did you mean 'zero_gamma'"), ("resnet56:norm", "field=value"),
+        ("resnet56:norm=lots", "norm kind 'lots'"), ("resnet56:depths=a", "numbers with commas"),
+        ("resnet5O:norm=none", "'resnet50'"), ("plain56:zero_gamma=true", "plain network"),
+    ):  # fmt: skip
+        with pytest.raises(UsageError, match=words):
+            network(name)
