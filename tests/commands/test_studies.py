@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from resnets.commands._arms import Arm
 from resnets.commands._budget import Amount, Choice, plan_amount
-from resnets.commands._study import Arm
 from resnets.commands.study_depth import study_depth
 from resnets.commands.study_lesion import study_lesion
 from resnets.commands.study_skip import study_skip

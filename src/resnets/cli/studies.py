@@ -61,6 +61,10 @@ Epochs = Annotated[int | None, Parameter(help="Passes over the training images."
 Images = Annotated[int | None, Parameter(help="Training images to use at most.")]
 Side = Annotated[int | None, Parameter(help="Side of the networks' input, in pixels.")]
 Seeds = Annotated[int, Parameter(help="Trainings of each kind.")]
+Inits = Annotated[
+    list[str] | None,
+    Parameter(consume_multiple=True, negative="", help="Of he_fan_out, he_normal, glorot_uniform; the usual one."),
+]
 Output = Annotated[Path | None, Parameter(help="Directory of the study; what is there with the same options goes on.")]
 
 
@@ -75,10 +79,7 @@ def depth(
     norms: Annotated[
         list[str] | None, Parameter(consume_multiple=True, negative="", help="Of none, batch, group; none and batch.")
     ] = None,
-    inits: Annotated[
-        list[str] | None,
-        Parameter(consume_multiple=True, negative="", help="Of he_fan_out, he_normal, glorot_uniform; the usual one."),
-    ] = None,
+    inits: Inits = None,
     seeds: Seeds = 3,
     budget: Budget = 60,
     epochs: Epochs = None,
@@ -114,6 +115,7 @@ def skip(
     norms: Annotated[
         list[str] | None, Parameter(consume_multiple=True, negative="", help="Of none, batch; both by default.")
     ] = None,
+    inits: Inits = None,
     width: Annotated[float | None, Parameter(help="Share of the channels; 1, or what the budget allows.")] = None,
     seeds: Seeds = 3,
     budget: Budget = 60,
@@ -136,7 +138,15 @@ def skip(
     from resnets.commands.study_skip import study_skip
 
     amount = Amount(seeds, budget or None, epochs, images, image_size)
-    study_skip(data, norms=norms or ("none", "batch"), width=width, amount=amount, output=output, quiet=quiet)
+    study_skip(
+        data,
+        norms=norms or ("none", "batch"),
+        inits=inits or (),
+        width=width,
+        amount=amount,
+        output=output,
+        quiet=quiet,
+    )
 
 
 @study_app.command

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from resnets.commands._study import Arm, interleaved
+from resnets.commands._arms import Arm, interleaved
 from resnets.data.dataset import DataSet
 from resnets.data.preprocess import derive
 from resnets.errors import UsageError

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from resnets.commands._study import Arm, Study
+from resnets.commands._arms import Arm
+from resnets.commands._study import Study
 from resnets.figures.words import Language, word
 from resnets.runs.directory import write_csv
 
@@ -26,6 +27,11 @@ class Cell:
     arm: Arm
     outcomes: list[dict[str, Any]] = field(default_factory=list)
     losses: list[list[float]] = field(default_factory=list)
+
+    @property
+    def images(self) -> dict[str, int]:
+        """Images that errors were measured on, by split."""
+        return dict(self.outcomes[0]["images"])
 
     def errors(self, split: str) -> list[float]:
         """Errors in %, by seed."""
@@ -57,6 +63,11 @@ class Cell:
         values = self.errors(split)
         text = f"{np.mean(values):.2f} %"
         return text if len(values) == 1 else f"{text} ({min(values):.2f} to {max(values):.2f})"
+
+
+def seeds(count: int) -> str:
+    """Return a number of seeds in words."""
+    return f"{count} seed{'s' if count != 1 else ''}"
 
 
 Groups = dict[str, list[Cell]]

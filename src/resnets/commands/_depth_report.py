@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from resnets.commands._cells import Cell, Groups, cells, heading, how, title, write_numbers
+from resnets.commands._cells import Cell, Groups, cells, heading, how, seeds, title, write_numbers
 from resnets.commands._report import table, write_report
 from resnets.commands._study import Study
 from resnets.figures.degradation import Series, draw_degradation, draw_training
@@ -96,7 +96,7 @@ def _depth_sentence(group: str, shallow: Cell, deep: Cell) -> str:
     """Whether more depth made the training error worse, by how much, and how sure that is."""
     names = f"{group}: {deep.arm.label} against {shallow.arm.label}"
     numbers = f"training error {deep.spread()} against {shallow.spread()}"
-    seeds = min(len(deep.outcomes), len(shallow.outcomes))
+    count = min(len(deep.outcomes), len(shallow.outcomes))
     high, low = deep.errors("train"), shallow.errors("train")
     if min(high) > max(low):
         verdict = "the deeper one is worse with every seed"
@@ -109,7 +109,7 @@ def _depth_sentence(group: str, shallow: Cell, deep: Cell) -> str:
             "the seeds overlap, so degradation does not show at this size; deeper networks, or a larger --budget, may "
             "show it (not measured here)"
         )
-    return f"{names}: {numbers}; {verdict} ({seeds} seed{'s' if seeds > 1 else ''})."
+    return f"{names}: {numbers}; {verdict} ({seeds(count)})."
 
 
 def write_depth_figures(study: Study, groups: Groups) -> None:

@@ -208,6 +208,8 @@ def _finish(
     images = (images for images, _ in display.track(validation, len(validation), "validation"))
     logits = np.concatenate(list(KerasPredictor(exact).logits(images)))
     if not np.isfinite(logits).all():
+        steps = plan.recipe.epochs * batches.steps_per_epoch
+        write_json(run.divergence, {"step": steps, "what": "answers of the final weights", "value": "not finite"})
         raise DivergedError("The final weights give no numbers; train again with a lower --learning-rate.")
     final = score(softmax(logits), plan.data.splits["val"].labels)
     _Redraw(run, _title(plan))(now=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from resnets.commands._cells import Cell, cells, heading, how, title, write_numbers
+from resnets.commands._cells import Cell, cells, heading, how, seeds, title, write_numbers
 from resnets.commands._report import table, write_report
 from resnets.commands._study import Study
 from resnets.figures.degradation import draw_points, draw_training
@@ -73,12 +73,18 @@ def _compare(group: str, cell: Cell, shallow: Cell) -> str:
     return (
         f"{group}: {cell.arm.label} {verdict}: training error {cell.spread()} against {shallow.spread()} of "
         f"{shallow.arm.label}, test error {cell.spread('test')} against {shallow.spread('test')} "
-        f"({min(len(cell.outcomes), len(shallow.outcomes))} seeds)."
+        f"({seeds(min(len(cell.outcomes), len(shallow.outcomes)))})."
     )
 
 
 def _noise(one: Cell, other: Cell, split: str) -> float:
-    """Two standard errors of the difference of two means, in percentage points."""
-    variances = [np.var(cell.errors(split), ddof=1) / len(cell.outcomes) if len(cell.outcomes) > 1 else 0.0
-                 for cell in (one, other)]  # fmt: skip
-    return float(2 * np.sqrt(sum(variances)))
+    """Two standard errors of the difference of two means, in percentage points: of seeds, and of finitely many images.
+
+    With one seed only the images count. Both networks see the same images, which makes this an upper bound.
+    """
+    total = 0.0
+    for cell in (one, other):
+        errors, share = cell.errors(split), float(np.mean(cell.errors(split))) / 100
+        seeds = float(np.var(errors, ddof=1)) / len(errors) if len(errors) > 1 else 0.0
+        total += seeds + 100**2 * share * (1 - share) / cell.images[split]
+    return float(2 * np.sqrt(total))

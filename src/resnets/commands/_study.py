@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
+from resnets.commands._arms import Arm
 from resnets.commands._fitting import Plan, build_model, fit
 from resnets.commands._record import write_record
 from resnets.data.augment import Augmentation
 from resnets.data.build import EvaluationBatches, TrainingBatches
-from resnets.data.dataset import DataSet
+from resnets.data.dataset import DataSet, Split
 from resnets.data.load import sizes
 from resnets.data.preprocess import Preprocess
 from resnets.data.subset import subset
@@ -25,44 +26,17 @@ from resnets.engines.predictor import KerasPredictor, load_weights
 from resnets.errors import DivergedError, StoppedError, UsageError
 from resnets.measures.accuracy import score, softmax
 from resnets.measures.gradient_flow import GradientFlow
+from resnets.measures.profile import finite
 from resnets.networks.build import build
 from resnets.networks.catalog import network as named_network
 from resnets.recipes.build import choose_precision
 from resnets.recipes.resolve import Resolved
 from resnets.recipes.spec import Recipe
-from resnets.runs.directory import RunDirectory, as_file_name, create, read_json, write_json
+from resnets.runs.directory import RunDirectory, create, read_json, write_json
 from resnets.runs.display import Display, clock
 
 _PROFILED = 128  # images per batch on which gradients are measured, two batches
 _MEASURED = 10_000  # training images on which the final training error is measured
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One training of a study.
-
-    Attributes:
-        group: What it is compared within, such as "batch norm".
-        network: A name of the catalogue, or a variation.
-        label: What it is called in tables and figures.
-        layers: Weight layers.
-        residual: Whether it has shortcuts.
-        seed: Decides weights and order.
-        learning_rate: Highest rate.
-    """
-
-    group: str
-    network: str
-    label: str
-    layers: int
-    residual: bool
-    seed: int
-    learning_rate: float
-
-    @property
-    def key(self) -> str:
-        """Name of its directory."""
-        return as_file_name(f"{self.network}-seed{self.seed}")
 
 
 @dataclass(frozen=True)
@@ -227,36 +201,49 @@ def _begin(study: Study, run: RunDirectory, plan: Plan) -> None:
 
 def _measure(run: RunDirectory, plan: Plan) -> dict[str, Any]:
     """Errors of the final weights, and the gradients at the start and at the end."""
-    chance = 100 * (1 - 1 / len(plan.data.classes))
     model = build(plan.spec, len(plan.data.classes), plan.preprocess.image_shape, dtype="float32")
     model.set_weights(build_model(plan).get_weights())
-    size = min(_PROFILED, len(plan.data.splits["train"]))
-    flow = GradientFlow(model, plan.preprocess.image_shape, size)
-    source = TrainingBatches(plan.data.splits["train"], plan.preprocess, len(plan.data.classes), batch_size=size,
-                             augmentation=Augmentation(), seed=0)  # fmt: skip
-    batches = [source.batch(step) for step in range(min(2, source.steps_per_epoch))]
-    start = flow.profile(batches).to_dict()
+    batches = _profiled(plan)
+    flow = GradientFlow(model, plan.preprocess.image_shape, len(batches[0][0]))
+    splits = _measured(plan)
+    found: dict[str, Any] = {
+        "images": {name: len(split) for name, split in splits.items()}, "diverged": None,
+        "start": flow.profile(batches).to_dict(), "end": None,
+    }  # fmt: skip
     if not run.finished:
-        step = int(read_json(run.divergence)["step"])
-        return {"diverged": step, "train_error": chance, "test_error": chance, "train_loss": None, "test_loss": None,
-                "start": start, "end": None}  # fmt: skip
+        chance = 100 * (1 - 1 / len(plan.data.classes))
+        errors = dict.fromkeys(("train_error", "test_error"), chance) | dict.fromkeys(("train_loss", "test_loss"))
+        return {**found, **errors, "diverged": int(read_json(run.divergence)["step"])}
     load_weights(model, run.weights)
-    end = flow.profile(batches).to_dict()
-    train, test = (_errors(model, plan, name) for name in ("train", "test" if "test" in plan.data.splits else "val"))
-    return {"diverged": None, "train_error": train[0], "test_error": test[0], "train_loss": train[1],
-            "test_loss": test[1], "start": start, "end": end}  # fmt: skip
+    found["end"] = flow.profile(batches).to_dict()
+    for name, split in splits.items():
+        found[f"{name}_error"], found[f"{name}_loss"] = _errors(model, plan, split)
+    return found
 
 
-def _errors(model: keras.Model, plan: Plan, name: str) -> tuple[float, float | None]:
-    """Error in % and cross-entropy of a split, of training images the first ten thousand."""
-    split = plan.data.splits[name]
-    split = split.take(np.arange(min(len(split), _MEASURED))) if name == "train" else split
+def _profiled(plan: Plan) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """The training images on which gradients are measured, the same for every arm, not augmented."""
+    split = plan.data.splits["train"]
+    source = TrainingBatches(
+        split, plan.preprocess, len(plan.data.classes), batch_size=min(_PROFILED, len(split)),
+        augmentation=Augmentation(), seed=0,
+    )  # fmt: skip
+    return [source.batch(step) for step in range(min(2, source.steps_per_epoch))]
+
+
+def _measured(plan: Plan) -> dict[str, Split]:
+    """What errors are measured on: the first ten thousand training images, and all test or else validation images."""
+    splits = plan.data.splits
+    train = splits["train"]
+    return {
+        "train": train.take(np.arange(min(len(train), _MEASURED))),
+        "test": splits["test"] if "test" in splits else splits["val"],
+    }
+
+
+def _errors(model: keras.Model, plan: Plan, split: Split) -> tuple[float, float | None]:
+    """Error in % and cross-entropy of a split."""
     batches = EvaluationBatches(split, plan.preprocess, len(plan.data.classes), 256)
     logits = np.concatenate(list(KerasPredictor(model).logits(images for images, _ in batches)))
     found = score(softmax(logits), split.labels)
-    return 100 * (1 - found.top1), found.loss if math.isfinite(found.loss) else None
-
-
-def interleaved(arms: Sequence[Arm]) -> list[dict[str, Any]]:
-    """Return arms as records, all of the first seed before any of the second, so that what is done so far compares."""
-    return [asdict(arm) for arm in sorted(arms, key=lambda arm: arm.seed)]
+    return 100 * (1 - found.top1), finite(found.loss)

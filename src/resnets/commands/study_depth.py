@@ -6,20 +6,15 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from resnets.commands._arms import Arm, make_arm, usual_starts
 from resnets.commands._budget import HOUR, Amount, Choice, check_different, plan_amount
 from resnets.commands._depth_report import write_depth_report
-from resnets.commands._study import Arm, carry_out, open_study
+from resnets.commands._study import carry_out, open_study
 from resnets.data.load import load, locate
 from resnets.errors import UsageError
 from resnets.networks.catalog import NETWORKS, plain_twin
-from resnets.networks.catalog import network as named_network
 from resnets.runs.directory import as_file_name, runs_folder
 from resnets.runs.display import Display
-
-# Without norms the rate that batch norm bears breaks every network; both kinds of network get the same one.
-RATES = {"batch": 0.03, "group": 0.03, "none": 0.01}
-# What people get where they choose nothing: He's start with batch norm; without, Keras' default.
-USUAL_START = {"batch": "he_fan_out", "group": "he_fan_out", "none": "glorot_uniform"}
 
 _DEPTHS = ((20, 32, 56), (20, 56), (8, 20))
 
@@ -66,10 +61,9 @@ def study_depth(
 
 def _arms(depths: Sequence[int], norms: Sequence[str], inits: Sequence[str], seeds: int) -> list[Arm]:
     return [
-        Arm(f"{norm}, {init}", variation(name, norm, init), f"{kind}{depth}", depth, kind == "resnet", seed,
-            RATES.get(norm, 0.03))
+        make_arm(name, f"{kind}{depth}", norm, init, seed)
         for norm in norms
-        for init in (inits or (USUAL_START.get(norm, "he_fan_out"),))
+        for init in inits or usual_starts(norm)
         for depth in sorted(depths)
         for kind, name in (("plain", _name(depth, plain=True)), ("resnet", _name(depth, plain=False)))
         for seed in range(seeds)
@@ -84,17 +78,3 @@ def _name(depth: int, plain: bool) -> str:
         raise UsageError(f"There is no residual network of {depth} layers: the catalogue has none, and it is not 6n+2.")
     n = (depth - 2) // 6
     return f"{'plain' if plain else 'resnet'}20:depths={n},{n},{n}"
-
-
-def variation(name: str, norm: str, init: str) -> str:
-    """Return the name of a network with another norm and start, as short as it can be."""
-    spec = named_network(name)
-    fields = [] if spec.norm == norm else [f"norm={norm}"]
-    if norm == "none":
-        fields.append("conv_bias=all")
-    if norm == "group":
-        fields.append("norm_groups=8")
-    fields += [] if spec.initializer == init else [f"initializer={init}"]
-    varied = ":".join([name, *fields])
-    named_network(varied)
-    return varied
