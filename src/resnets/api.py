@@ -150,15 +150,16 @@ def train(
     return _evaluated(files, quiet)
 
 
-def diagnose(model: keras.Model | Run | str | Sequence[str], batches: Any = None, **options: Any) -> Diagnosis:
+def diagnose(model: keras.Model | Run | Path | str | Sequence[str], batches: Any = None, **options: Any) -> Diagnosis:
     """Look at how gradients flow.
 
     Args:
-        model: A built Keras classifier; or a run; or names of networks, to compare side by side.
+        model: A built Keras classifier; or a run or its path; or names of networks, to compare side by side.
         batches: For a model: pairs of images (n, h, w, c) and labels, (n,) or one-hot. For names: a folder, file or
             name of a data set, "digits" by default. For a run: other images of its classes, or None for its own.
         options: For names: ``steps``, ``image_size``, ``learning_rate``, ``seed``, ``output``, ``quiet``; see
-            :func:`resnets.commands.diagnose.diagnose_networks`. For a run: ``quiet``. For a model: ``name``.
+            :func:`resnets.commands.diagnose.diagnose_networks`. For a run: ``quiet``. For a model: ``name``,
+            ``trained``.
 
     Returns:
         An object with ``verdict``, ``table()``, ``plot()``, ``to_dict()`` and ``save(folder)``, which notebooks show.
@@ -168,6 +169,8 @@ def diagnose(model: keras.Model | Run | str | Sequence[str], batches: Any = None
     """
     if isinstance(model, Run):
         return model.diagnose(batches, **options)
+    if isinstance(model, Path) or (isinstance(model, str) and Path(model, "run.json").is_file()):
+        return open_run(model).diagnose(batches, **options)
     from resnets.commands.diagnose import diagnose_model, diagnose_networks
 
     if isinstance(model, str) or (isinstance(model, (list, tuple)) and all(isinstance(name, str) for name in model)):

@@ -65,3 +65,8 @@ def depth(name: str, stages: int) -> int:
     """
     layer = parse(name)
     return {"stem": 0, "head": stages + 1}.get(layer.part, layer.stage)
+
+
+def is_block(name: str) -> bool:
+    """Return whether a name is that of a block, such as "stage2_block1"."""
+    return re.fullmatch(r"stage[1-9]\d*_block[1-9]\d*", name) is not None

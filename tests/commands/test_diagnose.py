@@ -47,7 +47,7 @@ def test_named_networks_can_be_looked_into_after_some_steps(tmp_path: Path) -> N
     assert kinds(found) == ["silent", "healthy"]
     assert found.views[1].profile.loss < found.views[0].profile.loss
     assert "resnet8:zero_gamma=true after 60 steps" in found.table()
-    for wrong in ({"steps": -1}, {"image_size": 0}):
+    for wrong in ({"steps": -1}, {"image_size": 0}, {"seed": -1}, {"learning_rate": 0.0}):
         with pytest.raises(UsageError):
             diagnose_networks(["resnet8"], "digits", quiet=True, **wrong)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="resnet8"):
@@ -98,7 +98,7 @@ def test_a_model_of_ones_own_is_looked_into_with_labels_of_every_form(seeded: No
     x = image = keras.Input((12, 12, 3))
     for i in range(3):
         x = resnets.BasicBlock(4, name=f"block{i}")(x)
-    x = keras.layers.Dense(5, activation="softmax")(keras.layers.GlobalAveragePooling2D()(x))
+    x = keras.layers.Dense(5, activation="softmax", name="top")(keras.layers.GlobalAveragePooling2D()(x))
     model = keras.Model(image, x)
     rng = np.random.default_rng(0)
     images, labels = rng.normal(size=(32, 12, 12, 3)).astype(np.float32), rng.integers(5, size=32)
@@ -108,7 +108,7 @@ def test_a_model_of_ones_own_is_looked_into_with_labels_of_every_form(seeded: No
     ]  # fmt: skip
     found = [resnets.diagnose(model, batches) for batches in forms]
     assert len({round(f.views[0].profile.loss, 4) for f in found}) == 1
-    assert [s.site for s in found[0].views[0].profile.sites] == ["block0", "block1", "block2", "dense"]
+    assert [s.site for s in found[0].views[0].profile.sites] == ["block0", "block1", "block2", "top"]
     assert repr(found[0]) == found[0].verdict
     page = found[0]._repr_html_()
     assert page.count("data:image/png;base64,") == 1
@@ -127,3 +127,28 @@ def test_an_imported_run_without_data_says_so(trained: RunDirectory, tmp_path: P
     (run / "run.json").write_text(json.dumps(record), encoding="utf-8")
     with pytest.raises(DataError, match="no data of its own"):
         diagnose_run(run, quiet=True)
+
+
+def test_what_is_no_classifier_of_one_image_is_refused_with_a_sentence(seeded: None) -> None:
+    one, two = keras.Input((8, 8, 1)), keras.Input((8, 8, 1))
+    flat = keras.layers.Flatten()(one)
+    several = keras.Model(one, [keras.layers.Dense(3)(flat), keras.layers.Dense(2)(flat)])
+    pair = keras.Model([one, two], keras.layers.Dense(3)(keras.layers.Flatten()(keras.layers.Add()([one, two]))))
+    binary = keras.Model(one, keras.layers.Dense(1, activation="sigmoid")(flat))
+    good = keras.Model(one, keras.layers.Dense(3)(flat))
+    images, labels = np.zeros((4, 8, 8, 1), np.float32), np.zeros(4, np.int64)
+    for model, batches, words in (
+        (several, [(images, labels)], "one output"), (pair, [(images, labels)], "one input"),
+        (binary, [(images, labels)], "at least 2 outputs"), (good, None, "needs batches"),
+        (good, [(images[:, :6], labels)], "takes images of"), (keras.Sequential([keras.layers.Dense(2)]), [], "built"),
+    ):  # fmt: skip
+        with pytest.raises(UsageError, match=words):
+            diagnose_model(model, batches)
+
+
+def test_a_run_can_be_named_by_its_path(trained: RunDirectory, tmp_path: Path) -> None:
+    import shutil
+
+    run = shutil.copytree(trained.root, tmp_path / "run")
+    for name in (run, str(run)):
+        assert len(resnets.diagnose(name, quiet=True).views) == 2

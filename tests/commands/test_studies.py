@@ -14,18 +14,21 @@ from typing import Any
 
 import pytest
 
+from resnets.commands import _depth_report, _skip_report
 from resnets.commands._arms import Arm
 from resnets.commands._budget import Amount, Choice, plan_amount
+from resnets.commands._cells import Cell, compare
 from resnets.commands.study_depth import study_depth
 from resnets.commands.study_lesion import study_lesion
 from resnets.commands.study_skip import study_skip
 from resnets.commands.train import train
 from resnets.data.load import load
-from resnets.errors import UsageError
+from resnets.errors import DataError, UsageError
+from resnets.networks.catalog import network
 from resnets.runs.directory import RunDirectory, open_run, read_csv
 from resnets.runs.display import Display
 
-from .conftest import SETTINGS
+from .conftest import SETTINGS, paint
 
 AMOUNT = Amount(seeds=2, budget=None, epochs=1, images=300)
 SMALL = {"depths": (8,), "amount": AMOUNT, "quiet": True}
@@ -95,7 +98,7 @@ def test_a_directory_with_another_study_or_something_else_is_refused(tmp_path: P
     (tmp_path / "study").mkdir()
     asked = {"kind": "depth", "data": "digits", "depths": [8], "norms": ["none"], "inits": [], "seeds": 9,
              "budget": None, "epochs": 1, "images": 300, "image_size": None}  # fmt: skip
-    (tmp_path / "study" / "study.json").write_text(json.dumps({"asked": asked}), encoding="utf-8")
+    (tmp_path / "study" / "study.json").write_text(json.dumps({"format": 1, "asked": asked}), encoding="utf-8")
     with pytest.raises(UsageError, match="seeds 9"):
         study_depth("digits", norms=["none"], **SMALL, output=tmp_path / "study")  # type: ignore[arg-type]
     (tmp_path / "notes").mkdir()
@@ -107,7 +110,8 @@ def test_a_directory_with_another_study_or_something_else_is_refused(tmp_path: P
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"depths": (9,)}, "6n.2"), ({"norms": ("none", "none")}, "differ"), ({"norms": ("bach",)}, "norm"),
+        ({"depths": (9,)}, "No family"), ({"depths": (18, 50)}, "No family"), ({"norms": ("none", "none")}, "differ"),
+        ({"norms": ("bach",)}, "norm"),
         ({"depths": (8, 8)}, "differ"),
         ({"inits": ("he",)}, "initializer"),
     ],
@@ -126,13 +130,85 @@ def test_an_amount_that_nobody_can_mean_is_refused(wrong: dict[str, Any]) -> Non
         Amount(**wrong)
 
 
-def test_depths_that_the_catalogue_lacks_are_made_by_the_papers_rule(tmp_path: Path) -> None:
-    from resnets.commands.study_depth import _name
-    from resnets.networks.catalog import network
+def test_depths_are_of_networks_that_differ_in_nothing_else() -> None:
+    from resnets.commands.study_depth import _names, plain_name
 
-    assert (_name(20, plain=True), _name(18, plain=False)) == ("plain20", "resnet18")
-    assert network(_name(38, plain=True)).layers == 38
-    assert not network(_name(38, plain=True)).is_residual
+    for depths in ((20, 26, 56), (38,), (18, 34), (50, 101, 152)):
+        names = _names(depths)
+        specs = [network(name) for name in names.values()]
+        assert [spec.layers for spec in specs] == list(depths)
+        assert len({replace(spec, depths=(1,) * len(spec.depths), source="") for spec in specs}) == 1
+        for name in names.values():
+            twin = network(plain_name(name))
+            assert twin.depths == network(name).depths
+            assert not twin.is_residual
+
+
+def cell(network_name: str, train: list[float], *, test: list[float] | None = None, ratios: Any = 1.0) -> Cell:
+    """A network with these errors by seed."""
+    arm = Arm("batch, he_fan_out", network_name, network_name, 8, network_name.startswith("resnet"), 0, 0.1)
+    ratios = ratios if isinstance(ratios, list) else [ratios] * len(train)
+    outcomes = [
+        {"train_error": a, "test_error": b, "diverged": 7 if a == 90 else None, "tested_on": "test",
+         "images": {"train": 10_000, "test": 10_000}, "start": {"first_to_last": r, "neighbours": 0.5}}
+        for a, b, r in zip(train, test or train, ratios, strict=True)
+    ]  # fmt: skip
+    return Cell(arm, 10, outcomes, [[1.0] for _ in train])
+
+
+@pytest.mark.parametrize(
+    ("deep", "shallow", "order"),
+    [
+        ([16.5, 18, 15], [5, 5.2, 4.9], "worse"), ([2.1, 2.2, 2.3], [3.1, 3.2, 3.4], "better"),
+        ([5.0, 5.05, 5.1], [5.0, 5.1, 5.05], "level"), ([10, 30, 80], [5, 6, 7], "unclear"),
+        ([5.01], [5.0], "one seed"), ([90, 90, 90], [5, 6, 7], "worse"),
+    ],
+)  # fmt: skip
+def test_two_networks_are_told_apart_only_beyond_the_noise(deep: list[float], shallow: list[float], order: str) -> None:
+    assert compare(cell("a", deep), cell("b", shallow), "train") == order
+
+
+def test_what_reports_say_of_networks_that_do_not_learn_or_whose_gradient_is_gone() -> None:
+    gone, good = cell("plain110", [90, 90], ratios=[0.0, 1e-30]), cell("resnet110", [5, 5.1])
+    assert "vanishes: at the first block it is exactly 0" in _depth_report._gradient_sentence("g", gone, good)
+    assert "not finite" in _depth_report._gradient_sentence("g", cell("plain8", [5, 5], ratios=[None, 1.0]), good)
+    assert "neither learns" in _depth_report._depth_sentence("g", cell("plain8", [90, 90]), gone)
+    assert "2 of 2 diverged" in _depth_report._training_sentence("g", gone, good)
+    assert "neither learns" in _skip_report._compare("g", gone, cell("vgg10", [90, 90]))
+    assert "plain110 does not learn" in _skip_report._compare("g", gone, good)
+    assert "seeds do not tell" in _skip_report._compare("g", cell("a", [10, 30, 60]), cell("b", [5, 6, 7]))
+    assert "does not reach" in _skip_report._compare("g", cell("a", [9, 9.1, 9]), cell("b", [5, 5.1, 5]))
+    assert "it is better" in _skip_report._compare("g", cell("a", [2, 2.1, 2]), cell("b", [5, 5.1, 5]))
+
+
+@pytest.mark.slow
+def test_a_study_does_not_go_on_with_other_images(tmp_path: Path) -> None:
+    folder = paint(tmp_path / "pictures", each=60, side=8)
+    options = {"depths": (8,), "norms": ("batch",), "amount": replace(AMOUNT, seeds=1, images=100), "quiet": True}
+    root = study_depth(str(folder), **options, output=tmp_path / "study")  # type: ignore[arg-type]
+    folder.rename(tmp_path / "moved")  # elsewhere is no harm
+    study_depth(str(tmp_path / "moved"), **options, output=root)  # type: ignore[arg-type]
+    next((tmp_path / "moved" / "狗").iterdir()).unlink()
+    with pytest.raises(DataError, match="have changed"):
+        study_depth(str(tmp_path / "moved"), **options, output=root)  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+def test_an_arm_that_diverges_counts_as_guessing_and_can_be_diagnosed(tmp_path: Path) -> None:
+    from resnets.commands import _arms
+    from resnets.commands.diagnose import diagnose_run
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(_arms._RATES, "none", 1e6)
+        root = study_depth("digits", **{**SMALL, "norms": ("none",)}, output=tmp_path / "s")  # type: ignore[arg-type]
+    rows = read_csv(root / "figures" / "degradation.csv")
+    assert {row["train_error_percent"] for row in rows} == {"90.0"}
+    assert all(row["diverged_at"] for row in rows)
+    assert "diverged" in (root / "report.md").read_text(encoding="utf-8")
+    arm = next(iter(sorted((root / "arms").iterdir())))
+    found = diagnose_run(arm, quiet=True)
+    assert found.divergence is not None
+    assert found.divergence.step == json.loads((arm / "outcome.json").read_text(encoding="utf-8"))["diverged"]
 
 
 def test_a_budget_settles_images_and_epochs_or_says_how_long_it_takes() -> None:
@@ -156,6 +232,7 @@ def test_a_skip_study_compares_the_deep_ones_with_the_shallow_one(tmp_path: Path
     root = study_skip(
         "digits",
         norms=["none"],
+        inits=["he_normal"],
         width=1 / 16,
         amount=replace(AMOUNT, seeds=1),
         output=tmp_path / "s",
@@ -210,3 +287,15 @@ def test_lesions_of_runs_on_different_data_are_refused(
     with pytest.raises(UsageError, match="images"):
         study_lesion(twins[0].root, images=1, quiet=True)
     assert open_run(twins[0].root).finished
+
+
+@pytest.mark.slow
+def test_a_network_without_blocks_that_keep_the_shape_is_measured_too(tmp_path: Path) -> None:
+    run = train("digits", network="resnet8:depths=1,1:widths=16,32:stem_width=8", settings={**SETTINGS, "epochs": 1},
+                output=tmp_path / "r", quiet=True)  # fmt: skip
+    root = study_lesion(run.root, images=100, draws=1, output=tmp_path / "l", quiet=True)
+    assert "no block that keeps the shape" in (root / "report.md").read_text(encoding="utf-8")
+    with pytest.raises(UsageError, match="exists already"):
+        study_lesion(run.root, images=100, output=tmp_path / "l", quiet=True)
+    with pytest.raises(UsageError, match="without shortcuts"):
+        study_lesion(run.root, plain=run.root, images=100, output=tmp_path / "other", quiet=True)

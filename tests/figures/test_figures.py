@@ -96,7 +96,7 @@ def test_a_dollar_sign_in_a_name_is_a_dollar_sign(tmp_path: Path) -> None:
 def test_every_text_is_there_in_both_languages_and_used() -> None:
     source = "".join(p.read_text(encoding="utf-8") for p in Path(words.__file__).parents[1].rglob("*.py"))
     named = {*re.findall(r"""["'](\w+)["']""", source.replace(Path(words.__file__).read_text(encoding="utf-8"), ""))}
-    built = {"train_error", "test_error"}  # made of the name of a split
+    built = {"train_error", "test_error", "val_error"}  # made of the name of a split
     assert set(words._WORDS) <= named | built
     for english, chinese in words._WORDS.values():
         assert english.isascii()
@@ -108,7 +108,7 @@ def test_every_text_is_there_in_both_languages_and_used() -> None:
 def test_gradient_flow_is_drawn_on_a_log_scale_with_a_band_of_seeds(language: words.Language) -> None:
     lines = [
         FlowLine("plain", [1, 3, 5], [[1e-9, 1e-5, 1], [1e-8, 1e-4, 2]], False),
-        FlowLine("residual", [1, 3, 5], [1.0, float("inf"), 2.0], True, dashed=True),
+        FlowLine("residual", [1, 3, 5], [1.0, float("inf"), 2.0], True),
         FlowLine("broken", [1, 3, 5], [float("nan")] * 3, True),
     ]
     figure = draw_gradient_flow([("panel", lines)], language=language)
@@ -141,7 +141,7 @@ def test_points_and_training_curves_take_what_diverged_at_once() -> None:
     figure = draw_training(
         [("none", [("plain", False, [[2.3, 2.2], [2.1, 2.0]]), ("gone", True, [[], [1.0]])])], "title"
     )
-    assert any("gone: diverged" in text for text in texts(figure))
+    assert any("gone: diverged 1/2" in text for text in texts(figure))
     np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), [2.2, 2.1])
 
 

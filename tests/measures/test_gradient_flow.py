@@ -182,6 +182,34 @@ def test_dead_channels_are_counted(seeded: None) -> None:
     assert profile.sites[1].dead == pytest.approx(4 / 16)
 
 
+def test_a_channel_is_dead_only_if_it_is_in_every_batch(seeded: None) -> None:
+    model = build("resnet8:norm=none:conv_bias=all", 5, (8, 8, 1))
+    conv = model.get_layer("stage1_block1_conv1")
+    kernel, bias = np.zeros(conv.kernel.shape, np.float32), np.zeros(16, np.float32)
+    kernel[1, 1] = 1.0  # passes its input on
+    bias[:8] = -1e3  # dead always
+    conv.kernel.assign(kernel)
+    conv.bias.assign(bias)
+    images, targets = batch()
+    profile = GradientFlow(model, (8, 8, 1), 8).profile([(images, targets), (0 * images, targets)])
+    assert profile.sites[1].dead == pytest.approx(8 / 16)
+
+
+def test_a_silent_block_is_told_with_group_norm_too(seeded: None) -> None:
+    model = build("resnet8:norm=group:norm_groups=8:zero_gamma=true", 5, (8, 8, 1))
+    assert all(s.silent for s in GradientFlow(model, (8, 8, 1), 8).profile([batch()]).sites if s.is_block)
+
+
+def test_where_no_gradient_arrives_neighbours_have_no_cosine(seeded: None) -> None:
+    model = build("plain8:norm=none", 5, (8, 8, 1))
+    for layer in model.layers:
+        if layer.name.startswith("stage2") and layer.weights:
+            layer.kernel.assign(np.zeros(layer.kernel.shape))
+    profile = GradientFlow(model, (8, 8, 1), 8).profile([batch()])
+    assert np.isnan(profile.neighbours)
+    assert profile.blocks[0].gradient == 0
+
+
 def test_tiny_gradients_are_measured_where_their_squares_underflow(seeded: None) -> None:
     model = build("plain20:norm=none", 5, (8, 8, 1))
     for variable in model.trainable_variables:

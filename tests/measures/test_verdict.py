@@ -23,27 +23,27 @@ def profile(first: float = 1, last: float = 1, blocks: int = 5, **fields: Any) -
     return Profile(tuple(sites), weights, 2.3, 0.9, 64)
 
 
-def kinds(numbers: Profile, *, normed: bool = True, trained: bool = False) -> list[str]:
-    return [finding.kind for finding in judge(numbers, normed=normed, trained=trained)]
+def kinds(numbers: Profile, *, batch_norm: bool = True, trained: bool = False) -> list[str]:
+    return [finding.kind for finding in judge(numbers, batch_norm=batch_norm, trained=trained)]
 
 
 def test_each_direction_has_its_own_main_finding_with_its_factor() -> None:
-    vanishing = judge(profile(1e-6, 1), normed=False, trained=False)[0]
+    vanishing = judge(profile(1e-6, 1), batch_norm=False, trained=False)[0]
     assert vanishing.kind == "vanishing"
     assert "1,000,000" in vanishing.text
     assert "0.18 per layer over 8 layers" in vanishing.text  # 1e-6 ** (1 / 8)
-    exploding = judge(profile(1e4, 1), normed=True, trained=False)[0]
+    exploding = judge(profile(1e4, 1), batch_norm=True, trained=False)[0]
     assert exploding.kind == "exploding"
     assert "10,000" in exploding.text
     assert "3.16 per layer" in exploding.text
     assert "Batch norm" in exploding.text
-    assert "Batch norm" not in judge(profile(1e4, 1), normed=False, trained=False)[0].text
+    assert "Batch norm" not in judge(profile(1e4, 1), batch_norm=False, trained=False)[0].text
     assert kinds(profile(5, 1)) == ["healthy"]
     assert kinds(profile(0.02, 1)) == ["healthy"]
 
 
 def test_zero_gamma_is_named_and_not_called_vanishing() -> None:
-    findings = judge(profile(silent=True, branch_to_shortcut=0.0, dead=0.0), normed=True, trained=False)
+    findings = judge(profile(silent=True, branch_to_shortcut=0.0, dead=0.0), batch_norm=True, trained=False)
     assert [f.kind for f in findings] == ["silent", "healthy"]
     assert "5 of 5 blocks" in findings[0].text
     assert "5 weights" in findings[0].text
@@ -51,9 +51,9 @@ def test_zero_gamma_is_named_and_not_called_vanishing() -> None:
 
 def test_what_is_no_number_is_found_where_it_begins() -> None:
     forward = profile(variance=lambda i: math.inf if i >= 2 else 1.0, gradient=math.nan)
-    assert "stage1_block3" in judge(forward, normed=False, trained=False)[0].text
+    assert "stage1_block3" in judge(forward, batch_norm=False, trained=False)[0].text
     backward = profile(gradient=lambda i: math.inf if i <= 1 else 1.0)
-    assert "way back in stage1_block2" in judge(backward, normed=False, trained=False)[0].text
+    assert "way back in stage1_block2" in judge(backward, batch_norm=False, trained=False)[0].text
     loss = replace(profile(), loss=math.nan)
     assert kinds(loss) == ["not finite"]
 
@@ -76,7 +76,7 @@ def test_other_findings_come_after_the_main_one(numbers: Profile, kind: str) -> 
 def test_branches_and_drift_mean_something_only_after_training() -> None:
     numbers = profile(branch_to_shortcut=lambda i: 0.001 if i == 1 else 0.5, drift=lambda i: 4.0 if i == 2 else 0.1)
     assert kinds(numbers) == ["healthy"]
-    findings = judge(numbers, normed=True, trained=True)
+    findings = judge(numbers, batch_norm=True, trained=True)
     assert [f.kind for f in findings] == ["healthy", "unused", "drift"]
     assert "1 of 5 blocks add next to nothing: stage1_block2" in findings[1].text
     assert "stage1_block3 are 4.0" in findings[2].text

@@ -20,6 +20,9 @@ from resnets.errors import ResnetsError, UsageError
 __all__ = ["app", "lists", "main", "runs", "studies", "weights"]
 
 
+_GO_ON = "go on: a training by resnets train --resume RUN, all else by the same command"
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     for stream in (sys.stdout, sys.stderr):
@@ -40,10 +43,10 @@ def _run(arguments: list[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except MemoryError:
-        return _complain("The memory is not enough; use a smaller --batch-size or --image-size.", 1)
+        return _complain("The memory is not enough; use a smaller --batch-size, --image-size or --images.", 1)
     except OSError as error:
         name = f" ({error.filename})" if error.filename else ""
-        full = "; make room, then go on with: resnets train --resume RUN" if error.errno == errno.ENOSPC else ""
+        full = f"; make room, then {_GO_ON}" if error.errno == errno.ENOSPC else ""
         return _complain(f"{error.strerror or error}{name}{full}.", 1)
     return 0
 

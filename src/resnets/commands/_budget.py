@@ -13,12 +13,13 @@ import numpy as np
 
 from resnets.commands._arms import Arm, interleaved
 from resnets.data.dataset import DataSet
-from resnets.data.preprocess import derive
+from resnets.data.preprocess import check_side, derive
 from resnets.errors import UsageError
 from resnets.networks.build import build
 from resnets.networks.catalog import network as named_network
 from resnets.networks.sketch import sketch
 from resnets.networks.topology import check_image_shape, smallest_side
+from resnets.recipes.build import choose_precision
 from resnets.recipes.spec import Recipe
 from resnets.runs.display import Display
 
@@ -26,7 +27,7 @@ RECIPE = Recipe(
     epochs=5, batch_size=128, learning_rate=0.03, weight_decay=1e-4, schedule="cosine", warmup=0.1, precision="auto",
     source="one plain recipe for all: SGD with momentum, cosine, no augmentation, so that training errors compare",
 )  # fmt: skip
-_VALIDATION = 1000
+_VALIDATION, _TESTED = 1000, 10_000
 # Training error tells how well a network can be optimised, so epochs are worth more than images.
 _LEAST_SIDE, _LEAST_EPOCHS, _MOST_EPOCHS = 14, 8, 20
 _GOOD_IMAGES, _LEAST_IMAGES = 20_000, 2_000
@@ -105,8 +106,11 @@ def plan_amount(amount: Amount, choices: Sequence[Choice], dataset: DataSet, dis
     Raises:
         UsageError: The budget is too small, or the networks cannot take the images.
     """
+    check_side(amount.image_size)
+    amount = replace(amount, images=amount.images and min(amount.images, len(dataset.splits["train"])))
     if not amount.budget:
-        side = amount.image_size or max(_least_side(choices[0].arms), derive(dataset)[0].height)
+        least, own = _least_side(choices[0].arms), derive(dataset)[0]
+        side = amount.image_size or (least if min(own.height, own.width) < least else None)
         return _planned(replace(amount, image_size=side), choices[0], dataset, ["no budget: numbers as given"])
     with display.waiting("timing the machine"):
         return _fit_budget(amount.budget, amount, choices, dataset)
@@ -118,7 +122,7 @@ def _planned(amount: Amount, choice: Choice, dataset: DataSet, notes: list[str])
     for network in {arm.network for arm in choice.arms}:
         check_image_shape(named_network(network), len(dataset.classes), preprocess.image_shape)
     train = len(dataset.splits["train"])
-    most = {name: len(split) for name, split in dataset.splits.items()}
+    most = {name: min(len(split), _TESTED) for name, split in dataset.splits.items()}
     most |= {"train": min(train, amount.images or train), "val": min(most["val"], _VALIDATION)}
     epochs = amount.epochs or RECIPE.epochs
     side = f"{preprocess.height}x{preprocess.width}"
@@ -126,6 +130,7 @@ def _planned(amount: Amount, choice: Choice, dataset: DataSet, notes: list[str])
     return {
         "arms": interleaved(choice.arms), "recipe": replace(RECIPE, epochs=epochs, batch_size=batch).to_dict(),
         "preprocess": preprocess.to_dict(), "most": most, "classes": len(dataset.classes),
+        "precision": choose_precision(RECIPE.precision)[0],
         "notes": [
             *notes,
             f"{choice.name}: {len(choice.arms)} trainings of {epochs} epochs of {most['train']:,} of {train:,} images "
@@ -220,7 +225,7 @@ class _Timing:
 def _time(network: str, classes: int, shape: tuple[int, int, int]) -> tuple[float, float]:
     """Seconds until the first step is done, and seconds of a step."""
     began = time.monotonic()
-    model = build(named_network(network), classes, shape)
+    model = build(named_network(network), classes, shape, dtype=choose_precision(RECIPE.precision)[0])
     model.compile(keras.optimizers.SGD(0.01), keras.losses.CategoricalCrossentropy(from_logits=True))
     images = np.random.default_rng(0).normal(size=(RECIPE.batch_size, *shape)).astype(np.float32)
     targets = np.eye(classes, dtype=np.float32)[np.zeros(RECIPE.batch_size, np.int64)]

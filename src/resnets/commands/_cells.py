@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from scipy import stats
 
 from resnets.commands._arms import Arm
 from resnets.commands._study import Study
@@ -21,10 +23,12 @@ class Cell:
     Attributes:
         arm: The first of them.
         outcomes: What came out, in the order of seeds.
+        classes: Number of classes.
         losses: Training loss by seed and epoch.
     """
 
     arm: Arm
+    classes: int
     outcomes: list[dict[str, Any]] = field(default_factory=list)
     losses: list[list[float]] = field(default_factory=list)
 
@@ -49,9 +53,20 @@ class Cell:
 
     @property
     def ratio(self) -> float:
-        """Gradient at the first block over the last, at the start: geometric mean over seeds."""
+        """Gradient at the first block over the last, at the start: geometric mean over seeds.
+
+        0 where it is exactly 0 with any seed; no number where one is not finite.
+        """
         ratios = [outcome["start"]["first_to_last"] for outcome in self.outcomes]
-        return float(np.exp(np.mean([np.log(r) for r in ratios if r]))) if any(ratios) else float("nan")
+        if any(ratio is None for ratio in ratios):
+            return math.nan
+        return float(np.exp(np.mean(np.log(ratios)))) if all(ratios) else 0.0
+
+    @property
+    def learnt(self) -> bool:
+        """Whether the training error of any seed is clearly below that of guessing."""
+        chance = 100 * (1 - 1 / self.classes)
+        return any(error < 0.9 * chance for error in self.errors("train"))
 
     @property
     def neighbours(self) -> float:
@@ -59,10 +74,37 @@ class Cell:
         return float(np.median([outcome["start"]["neighbours"] or 0 for outcome in self.outcomes]))
 
     def spread(self, split: str = "train") -> str:
-        """Mean and range in words."""
+        """Mean and range in words, and how many seeds diverged."""
         values = self.errors(split)
         text = f"{np.mean(values):.2f} %"
-        return text if len(values) == 1 else f"{text} ({min(values):.2f} to {max(values):.2f})"
+        text += "" if len(values) == 1 else f" ({min(values):.2f} to {max(values):.2f})"
+        return text + (f", {self.diverged} of {len(values)} diverged" if self.diverged else "")
+
+
+Order = Literal["better", "worse", "level", "unclear", "one seed"]
+_MARGIN = 1.0  # percentage points within which two errors are of one level
+
+
+def compare(one: Cell, other: Cell, split: str) -> Order:
+    """Return how the error of one network stands to another's, by Welch's 95 % interval of the difference of means.
+
+    The variance is that of the seeds and that of finitely many images; both networks see the same images, which makes
+    the second an upper bound. From one seed no order is told.
+    """
+    cells = (one, other)
+    if min(len(cell.outcomes) for cell in cells) < 2:
+        return "one seed"
+    seeds_of = [float(np.var(cell.errors(split), ddof=1)) / len(cell.outcomes) for cell in cells]
+    means = [float(np.mean(cell.errors(split))) for cell in cells]
+    of_images = [m * (100 - m) / cell.images[split] for m, cell in zip(means, cells, strict=True)]
+    freedom = sum(seeds_of) ** 2 / max(
+        1e-12, sum(v**2 / (len(c.outcomes) - 1) for v, c in zip(seeds_of, cells, strict=True))
+    )
+    reach = float(stats.t.ppf(0.975, max(1.0, freedom))) * np.sqrt(sum(seeds_of)) + 1.96 * np.sqrt(sum(of_images))
+    low, high = means[0] - means[1] - reach, means[0] - means[1] + reach
+    if low > 0 or high < 0:
+        return "worse" if low > 0 else "better"
+    return "level" if low >= -_MARGIN and high <= _MARGIN else "unclear"
 
 
 def seeds(count: int) -> str:
@@ -73,13 +115,28 @@ def seeds(count: int) -> str:
 Groups = dict[str, list[Cell]]
 
 
+def tested_on(cell: Cell) -> str:
+    """Return what its errors beside the training error are of, in words: test images, or validation images."""
+    return word(cell.outcomes[0]["tested_on"])
+
+
+def split_of(groups: Groups) -> str:
+    """Return the split that a study's errors beside the training error are of: "test" or "val"."""
+    return next((cell.outcomes[0]["tested_on"] for members in groups.values() for cell in members), "test")
+
+
+def tested_in(groups: Groups) -> str:
+    """Return the same in words."""
+    return word(split_of(groups))
+
+
 def cells(study: Study) -> Groups:
     """Return what is done so far: group -> its networks, each with all its seeds."""
     found: dict[str, dict[str, Cell]] = {}
     for arm in study.arms:
         outcome = study.outcome(arm)
         if outcome is not None:
-            cell = found.setdefault(arm.group, {}).setdefault(arm.network, Cell(arm))
+            cell = found.setdefault(arm.group, {}).setdefault(arm.network, Cell(arm, study.record["classes"]))
             cell.outcomes.append(outcome)
             cell.losses.append([float(row["loss"]) for row in study.run(arm).read_metrics()])
     return {group: list(networks.values()) for group, networks in found.items()}
@@ -94,8 +151,9 @@ def how(study: Study) -> list[str]:
         f"- Every training: batches of {recipe.batch_size}, SGD with momentum {recipe.momentum:g}, "
         f"{recipe.decay_in_words()}, {recipe.schedule} schedule with a warm-up over {100 * recipe.warmup:g} % of the "
         "steps, no augmentation. Highest learning rate: " + "; ".join(f"{heading(g)}: {r:g}" for g, r in rates) + ".",
-        "- Errors are of the final weights, in inference mode; training errors are of the first 10,000 training images "
-        "that were used. A training that diverged counts as guessing. Gradients are measured on 256 training images.",
+        "- Errors are of the final weights, in inference mode; training errors are of at most 10,000 of the training "
+        "images that were used. A training that diverged counts as guessing. Gradients are measured on up to 256 "
+        "training images. Two errors are told apart where Welch's 95 % interval of their difference leaves out 0.",
         "- Sources: each training has its run directory, `arms/<network>-seed<n>/`, with `outcome.json` (errors, "
         "gradients), `metrics.csv` (each epoch) and `run.json` (network, recipe, versions, machine). What was asked "
         "for and planned is in `study.json`. Each figure has its numbers in a `.csv` beside it.",

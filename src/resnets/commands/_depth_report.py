@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from resnets.commands._cells import Cell, Groups, cells, heading, how, seeds, title, write_numbers
+from resnets.commands._cells import (
+    Cell,
+    Groups,
+    cells,
+    compare,
+    heading,
+    how,
+    seeds,
+    split_of,
+    tested_in,
+    title,
+    write_numbers,
+)
 from resnets.commands._report import table, write_report
 from resnets.commands._study import Study
 from resnets.figures.degradation import Series, draw_degradation, draw_training
 from resnets.figures.gradients import FlowLine, draw_gradient_flow
 from resnets.figures.style import save
-from resnets.figures.words import Language, languages
+from resnets.figures.words import Language, languages, picture
+from resnets.measures.verdict import factor
 
-_VANISHED, _WITHIN = 1e-2, 10.0  # first block's gradient over the last's
+_FAR = 1e-2  # first block's gradient over the last's: below it is vanishing, above its inverse exploding
 
 
 def write_depth_report(study: Study) -> list[str]:
@@ -46,7 +60,7 @@ def _numbers(groups: Groups) -> str:
         for group, members in groups.items()
         for cell in members
     ]  # fmt: skip
-    header = ("network", "seeds", "training error", "test error", "diverged", "gradient first/last",
+    header = ("network", "seeds", "training error", f"{tested_in(groups)} error", "diverged", "gradient first/last",
               "cosine of neighbours", "name")  # fmt: skip
     return table(header, rows)
 
@@ -67,49 +81,45 @@ def _by_depth(members: Sequence[Cell], residual: bool) -> dict[int, Cell]:
 
 
 def _gradient_sentence(group: str, plain: Cell, residual: Cell) -> str:
-    if plain.ratio < _VANISHED:
-        size = f"{1 / plain.ratio:,.0f}" if plain.ratio > 1e-6 else f"{1 / plain.ratio:.1e}"
-        state = f"vanishes: at the first block it is {size} times smaller than at the last"
-    elif plain.ratio > 1 / _VANISHED:
-        state = f"does not vanish but grows: at the first block it is {plain.ratio:,.0f} times as large as at the last"
-    else:
-        state = f"is healthy: at the first block it is {plain.ratio:.2g} times that at the last"
-    near = "within a factor of 10" if 1 / _WITHIN <= residual.ratio <= _WITHIN else "a factor"
-    return (
-        f"**{group}.** At the start the gradient of {plain.arm.label} {state}; in {residual.arm.label} the two are "
-        f"{near}: {residual.ratio:.2g}."
-    )
+    return f"**{group}.** At the start the gradient {_flows(plain)}, and that {_flows(residual)}."
+
+
+def _flows(cell: Cell) -> str:
+    """How large the gradient is at the first block, seen from the last."""
+    ratio, label = cell.ratio, cell.arm.label
+    if math.isnan(ratio):
+        return f"of {label} is not finite"
+    if ratio < _FAR:
+        size = "exactly 0" if not ratio else f"{factor(1 / ratio)} times smaller than at the last"
+        return f"of {label} vanishes: at the first block it is {size}"
+    if ratio > 1 / _FAR:
+        return f"of {label} grows: at the first block it is {factor(ratio)} times as large as at the last"
+    return f"of {label} arrives: at the first block it is {ratio:.2g} times that at the last"
 
 
 def _training_sentence(group: str, plain: Cell, residual: Cell) -> str:
-    return (
-        f"{group}: {plain.arm.label} ends at a training error of {plain.spread()}"
-        f"{_diverged(plain)}, {residual.arm.label} at {residual.spread()}{_diverged(residual)}."
-    )
-
-
-def _diverged(cell: Cell) -> str:
-    return f", {cell.diverged} of {len(cell.outcomes)} diverged" if cell.diverged else ""
+    ends = [
+        f"{cell.arm.label} {'ends at' if cell.learnt else 'does not learn:'} a training error of {cell.spread()}"
+        for cell in (plain, residual)
+    ]  # fmt: skip
+    return f"{group}: {', '.join(ends)}."
 
 
 def _depth_sentence(group: str, shallow: Cell, deep: Cell) -> str:
     """Whether more depth made the training error worse, by how much, and how sure that is."""
-    names = f"{group}: {deep.arm.label} against {shallow.arm.label}"
     numbers = f"training error {deep.spread()} against {shallow.spread()}"
     count = min(len(deep.outcomes), len(shallow.outcomes))
-    high, low = deep.errors("train"), shallow.errors("train")
-    if min(high) > max(low):
-        verdict = "the deeper one is worse with every seed"
-    elif max(high) < min(low):
-        verdict = "the deeper one is better with every seed"
-    elif deep.arm.residual:
-        verdict = "the deeper one is about as good, the seeds overlap"
-    else:
-        verdict = (
-            "the seeds overlap, so degradation does not show at this size; deeper networks, or a larger --budget, may "
-            "show it (not measured here)"
-        )
-    return f"{names}: {numbers}; {verdict} ({seeds(count)})."
+    more = "deeper networks, or a larger --budget, may show more (not measured here)"
+    verdict = {
+        "worse": "the deeper one is worse",
+        "better": "the deeper one is better",
+        "level": "the two are level",
+        "unclear": f"the seeds do not tell them apart; {more}",
+        "one seed": "one seed tells no order",
+    }[compare(deep, shallow, "train")]
+    if not deep.learnt and not shallow.learnt:
+        verdict = "neither learns"
+    return f"{group}: {deep.arm.label} against {shallow.arm.label}: {verdict}; {numbers} ({seeds(count)})."
 
 
 def write_depth_figures(study: Study, groups: Groups) -> None:
@@ -119,7 +129,7 @@ def write_depth_figures(study: Study, groups: Groups) -> None:
     draw: dict[str, Callable[[Language], Figure]] = {
         "degradation": lambda lang: draw_degradation(
             [(heading(g, lang), [_series(m, r) for r in (False, True)]) for g, m in groups.items()],
-            100 * (1 - 1 / classes), title(study, lang), lang,
+            100 * (1 - 1 / classes), title(study, lang), lang, split_of(groups),
         ),
         "gradients": lambda lang: draw_gradient_flow(
             [(heading(g, lang), [_flow(cell) for cell in m]) for g, m in groups.items()], language=lang
@@ -131,7 +141,7 @@ def write_depth_figures(study: Study, groups: Groups) -> None:
     }  # fmt: skip
     for name, make in draw.items():
         for language in languages():
-            save(make(language), folder / f"{name}{'' if language == 'en' else '.' + language}.png")
+            save(make(language), folder / picture(name, language))
     write_numbers(study, groups, "degradation")
 
 

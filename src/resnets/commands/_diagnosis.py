@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from resnets.figures.gradients import FlowLine, draw_gradient_flow
 from resnets.figures.style import save
-from resnets.figures.words import languages
+from resnets.figures.words import languages, picture
 from resnets.measures.profile import Profile, finite
 from resnets.measures.verdict import Finding
 from resnets.runs.directory import write_csv, write_json
@@ -127,7 +127,7 @@ class Diagnosis:
             place.mkdir(parents=True, exist_ok=True)
         if self.views:
             for language in languages():
-                save(self.plot(language), pictures / f"gradients{'' if language == 'en' else '.' + language}.png")
+                save(self.plot(language), pictures / picture("gradients", language))
             rows = self.rows()
             write_csv(pictures / "gradients.csv", tuple(rows[0]), [tuple(row.values()) for row in rows])
         write_json(folder / "diagnosis.json", self.to_dict())

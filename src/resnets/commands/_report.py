@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -40,7 +41,7 @@ def write_report(root: Path, title: str, parts: Sequence[str]) -> None:
     write_text(root / "report.md", text)
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
     body = re.sub(r'src="([^":]+\.png)"', lambda match: f'src="{_embedded(root / match[1])}"', body)
-    write_text(root / "report.html", _PAGE.format(title=title, body=body))
+    write_text(root / "report.html", _PAGE.format(title=html.escape(title), body=body))
 
 
 def _embedded(path: Path) -> str:

@@ -5,14 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
-from resnets.commands._cells import Cell, cells, heading, how, seeds, title, write_numbers
+from resnets.commands._cells import (
+    Cell,
+    cells,
+    compare,
+    heading,
+    how,
+    seeds,
+    split_of,
+    tested_in,
+    tested_on,
+    title,
+    write_numbers,
+)
 from resnets.commands._report import table, write_report
 from resnets.commands._study import Study
 from resnets.figures.degradation import draw_points, draw_training
 from resnets.figures.style import save
-from resnets.figures.words import languages
+from resnets.figures.words import languages, picture
 
 _SHALLOW, _DEEP = "vgg10", "vgg13"
 
@@ -27,23 +37,30 @@ def write_skip_report(study: Study) -> list[str]:
     findings = [sentence for group, members in groups.items() for sentence in _findings(heading(group), members)]
     folder = study.root / "figures"
     for language in languages():
-        suffix = "" if language == "en" else f".{language}"
         rows = [
             (f"{cell.arm.label}, {heading(group, language)}", cell.errors("train"), cell.errors("test"))
             for group, members in groups.items() for cell in members
         ]  # fmt: skip
-        save(draw_points(rows, title(study, language), language), folder / f"skip{suffix}.png")
+        save(draw_points(rows, title(study, language), language, split_of(groups)), folder / picture("skip", language))
         panels = [
             (heading(g, language), [(c.arm.label, c.arm.residual, c.losses) for c in m]) for g, m in groups.items()
         ]
-        save(draw_training(panels, title(study, language), language), folder / f"training{suffix}.png")
+        save(draw_training(panels, title(study, language), language), folder / picture("training", language))
     write_numbers(study, groups, "skip")
     numbers = [
         (f"{cell.arm.label}, {heading(group)}", len(cell.outcomes), cell.spread(), cell.spread("test"),
          cell.diverged or None, f"{cell.ratio:.3g}", f"`{cell.arm.network}`")
         for group, members in groups.items() for cell in members
     ]  # fmt: skip
-    header = ("network", "seeds", "training error", "test error", "diverged", "gradient first/last", "name")
+    header = (
+        "network",
+        "seeds",
+        "training error",
+        f"{tested_in(groups)} error",
+        "diverged",
+        "gradient first/last",
+        "name",
+    )
     name = Path(study.record["asked"]["data"]).name
     write_report(study.root, f"Does a shortcut let the deep network fall back? {name}", [
         *study.progress(), *(f"- {sentence}" for sentence in findings),
@@ -64,27 +81,24 @@ def _findings(group: str, members: Sequence[Cell]) -> list[str]:
 
 def _compare(group: str, cell: Cell, shallow: Cell) -> str:
     """How a 13-layer network stands to the one of 10 layers."""
-    gap = {split: float(np.mean(cell.errors(split)) - np.mean(shallow.errors(split))) for split in ("train", "test")}
-    reached = {split: gap[split] <= _noise(cell, shallow, split) for split in gap}
-    verdict = (
-        "reaches the level of the shallower one" if all(reached.values()) else
-        "reaches its training error but not its test error" if reached["train"] else "does not reach the shallower one"
-    )  # fmt: skip
-    return (
-        f"{group}: {cell.arm.label} {verdict}: training error {cell.spread()} against {shallow.spread()} of "
-        f"{shallow.arm.label}, test error {cell.spread('test')} against {shallow.spread('test')} "
-        f"({seeds(min(len(cell.outcomes), len(shallow.outcomes)))})."
+    tested = tested_on(cell)
+    numbers = (
+        f"training error {cell.spread()} against {shallow.spread()}, {tested} error {cell.spread('test')} against "
+        f"{shallow.spread('test')} ({seeds(min(len(cell.outcomes), len(shallow.outcomes)))})"
     )
+    return f"{group}: {cell.arm.label} against {shallow.arm.label}: {_verdict(cell, shallow)}; {numbers}."
 
 
-def _noise(one: Cell, other: Cell, split: str) -> float:
-    """Two standard errors of the difference of two means, in percentage points: of seeds, and of finitely many images.
-
-    With one seed only the images count. Both networks see the same images, which makes this an upper bound.
-    """
-    total = 0.0
-    for cell in (one, other):
-        errors, share = cell.errors(split), float(np.mean(cell.errors(split))) / 100
-        seeds = float(np.var(errors, ddof=1)) / len(errors) if len(errors) > 1 else 0.0
-        total += seeds + 100**2 * share * (1 - share) / cell.images[split]
-    return float(2 * np.sqrt(total))
+def _verdict(cell: Cell, shallow: Cell) -> str:
+    if not cell.learnt or not shallow.learnt:
+        return "neither learns" if cell.learnt == shallow.learnt else (
+            f"{(shallow if cell.learnt else cell).arm.label} does not learn"
+        )  # fmt: skip
+    orders = [compare(cell, shallow, split) for split in ("train", "test")]
+    if "one seed" in orders:
+        return "one seed tells no order"
+    if "worse" in orders:
+        return "it does not reach the shallower one"
+    if "unclear" in orders:
+        return f"the seeds do not tell whether it reaches the shallower one (training {orders[0]}, test {orders[1]})"
+    return "it reaches the level of the shallower one" if "level" in orders else "it is better than the shallower one"

@@ -23,18 +23,18 @@ from resnets.data.load import sizes
 from resnets.data.preprocess import Preprocess
 from resnets.data.subset import subset
 from resnets.engines.predictor import KerasPredictor, load_weights
-from resnets.errors import DivergedError, StoppedError, UsageError
+from resnets.errors import DataError, DivergedError, StoppedError, UsageError
 from resnets.measures.accuracy import score, softmax
 from resnets.measures.gradient_flow import GradientFlow
 from resnets.measures.profile import finite
 from resnets.networks.build import build
 from resnets.networks.catalog import network as named_network
-from resnets.recipes.build import choose_precision
 from resnets.recipes.resolve import Resolved
 from resnets.recipes.spec import Recipe
 from resnets.runs.directory import RunDirectory, create, read_json, write_json
 from resnets.runs.display import Display, clock
 
+FORMAT = 1
 _PROFILED = 128  # images per batch on which gradients are measured, two batches
 _MEASURED = 10_000  # training images on which the final training error is measured
 
@@ -86,20 +86,24 @@ def open_study(root: Path, asked: Mapping[str, Any], plan: Callable[[], Mapping[
 
     Raises:
         UsageError: The directory holds something else.
+        DataError: study.json is damaged or of another format.
     """
     path = root / "study.json"
     if path.is_file():
         record = read_json(path)
-        differing = [key for key in asked if record.get("asked", {}).get(key) != asked[key]]
+        if record.get("format") != FORMAT:
+            raise DataError(f"{path} has format {record.get('format')!r}, this version reads format {FORMAT}.")
+        was = record.get("asked", {})
+        differing = [key for key in asked if key != "data" and was.get(key) != asked[key]]
         if differing:
-            found = ", ".join(f"{key} {record.get('asked', {}).get(key)!r}" for key in differing)
+            found = ", ".join(f"{key} {was.get(key)!r}" for key in differing)
             raise UsageError(
                 f"{root} holds a study that was asked for otherwise ({found}); name another directory by --output."
             )
-        return Study(root, record)
+        return Study(root, {**record, "asked": dict(asked)})  # the data may lie elsewhere now
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise UsageError(f"{root} exists and holds no study; name another directory by --output.")
-    record = {"format": 1, "asked": dict(asked), **plan()}
+    record = {"format": FORMAT, "asked": dict(asked), **plan()}
     root.mkdir(parents=True, exist_ok=True)
     write_json(path, record)
     return Study(root, record)
@@ -112,12 +116,27 @@ def carry_out(study: Study, dataset: DataSet, display: Display, report: Callable
         display.say(f"plan     {note}")
     with display.waiting("reading the images"):
         data = subset(dataset, preprocess, study.record["most"], 0)
+    study = _with_fingerprint(study, data.fingerprint())
     display.say(f"data     {dataset.name}: {sizes(data.splits)} images")
     run_arms(study, data, preprocess, display, lambda: report(study))
     for line in report(study):
         display.result(line)
     display.say(f"report   {study.root / 'report.html'}, {study.root / 'report.md'}, {study.root / 'figures'}")
     return study.root
+
+
+def _with_fingerprint(study: Study, fingerprint: str) -> Study:
+    """Write down which images a new study is made on; refuse others in one that goes on."""
+    known = study.record.get("fingerprint")
+    if known is None:
+        study = Study(study.root, {**study.record, "fingerprint": fingerprint})
+        write_json(study.root / "study.json", study.record)
+    elif known != fingerprint:
+        raise DataError(
+            f"The data have changed since the study in {study.root} began, so its trainings would not compare; restore "
+            "them, or begin another study by --output."
+        )
+    return study
 
 
 def run_arms(
@@ -167,7 +186,7 @@ def _in_words(outcome: Mapping[str, Any]) -> str:
 def _run_arm(study: Study, arm: Arm, data: DataSet, preprocess: Preprocess) -> dict[str, Any]:
     began, run = time.monotonic(), study.run(arm)
     recipe = replace(study.recipe, learning_rate=arm.learning_rate)
-    policy, _ = choose_precision(recipe.precision)
+    policy = study.record["precision"]
     plan = Plan(arm.network, named_network(arm.network), data, preprocess, recipe, policy, arm.seed)
     if not run.finished:
         _begin(study, run, plan)
@@ -185,13 +204,14 @@ def _run_arm(study: Study, arm: Arm, data: DataSet, preprocess: Preprocess) -> d
         "seconds": round(time.monotonic() - began, 1),
     }  # fmt: skip
     write_json(run.root / "outcome.json", outcome)
-    shutil.rmtree(run.checkpoints, ignore_errors=True)
+    if outcome["diverged"] is None:  # a diagnosis of one that diverged goes on from its newest
+        shutil.rmtree(run.checkpoints, ignore_errors=True)
     return outcome
 
 
 def _begin(study: Study, run: RunDirectory, plan: Plan) -> None:
     """Make the run directory, unless a training that was broken off can go on in it."""
-    if run.record.is_file():
+    if run.split.is_file():  # the last that a beginning writes
         return
     shutil.rmtree(run.root, ignore_errors=True)
     create(run.root, "")
@@ -208,6 +228,7 @@ def _measure(run: RunDirectory, plan: Plan) -> dict[str, Any]:
     splits = _measured(plan)
     found: dict[str, Any] = {
         "images": {name: len(split) for name, split in splits.items()}, "diverged": None,
+        "tested_on": "test" if "test" in plan.data.splits else "val",
         "start": flow.profile(batches).to_dict(), "end": None,
     }  # fmt: skip
     if not run.finished:

@@ -23,9 +23,10 @@ from resnets.data.dataset import Split
 from resnets.data.load import load
 from resnets.data.preprocess import Preprocess, derive
 from resnets.engines.predictor import load_weights
-from resnets.errors import UsageError
+from resnets.errors import DataError, UsageError
 from resnets.measures.divergence import Divergence, locate
 from resnets.measures.gradient_flow import GradientFlow, updates
+from resnets.measures.instrument import sites
 from resnets.measures.profile import Profile
 from resnets.measures.verdict import judge
 from resnets.networks.build import build
@@ -35,7 +36,7 @@ from resnets.recipes.build import build_optimizer
 from resnets.recipes.spec import Recipe
 from resnets.runs import checkpoint
 from resnets.runs.callbacks import restore, tensors
-from resnets.runs.directory import RunDirectory, free_folder, open_run
+from resnets.runs.directory import RunDirectory, free_folder, open_run, read_json
 from resnets.runs.display import Display
 
 Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
@@ -63,14 +64,18 @@ def diagnose_networks(
         UsageError: A name or number is wrong.
         DataError: The data cannot be used.
     """
-    if steps < 0:
-        raise UsageError(f"The number of steps must be at least 0, not {steps}.")
+    if steps < 0 or not 0 <= seed < 2**32 or learning_rate <= 0:
+        raise UsageError(
+            f"Steps must be at least 0, the learning rate above 0 and the seed from 0 to {2**32 - 1}, not {steps}, "
+            f"{learning_rate} and {seed}."
+        )
     specs = [(name, named_network(name)) for name in networks]
     display = Display(quiet=quiet)
     with display.waiting("reading the data"):
         dataset = load(data, seed=seed)
         preprocess, _ = derive(dataset, image_size)
-    batches = _batches(dataset.splits["train"], preprocess, len(dataset.classes), seed)
+    source = _source(dataset.splits["train"], preprocess, len(dataset.classes), seed)
+    batches = _first(source)
     recipe = Recipe(epochs=1, learning_rate=learning_rate, weight_decay=0, schedule="constant")
     views: list[View] = []
     for name, spec in specs:
@@ -79,11 +84,10 @@ def diagnose_networks(
             model = build(spec, len(dataset.classes), preprocess.image_shape, dtype="float32")
             views.append(_view(model, name, "" if not steps else "at the start", spec, batches, recipe))
             if steps:
-                _train(model, recipe, batches, steps)
+                _train(model, recipe, source, steps)
                 views.append(_view(model, name, f"after {steps} steps", spec, batches, recipe, trained=steps >= 50))
-    shape = "x".join(map(str, preprocess.image_shape))
-    diagnosis = Diagnosis(tuple(views), f"{dataset.name}, {shape}, {_BATCH * _BATCHES} images")
-    _write(display, diagnosis, free_folder(output, f"diagnosis-{dataset.name}"))
+    diagnosis = Diagnosis(tuple(views), _measured_on(dataset.name, preprocess, views))
+    _write(display, diagnosis, free_folder(Path(output) if output else None, f"diagnosis-{dataset.name}"))
     return diagnosis
 
 
@@ -100,26 +104,38 @@ def diagnose_run(path: str | Path, data: str | None = None, *, quiet: bool = Fal
     """
     run, display = open_run(path), Display(quiet=quiet)
     with display.waiting("reading the data"):
-        plan = open_plan(run, data)
-    batches = _batches(plan.data.splits["train"], plan.preprocess, len(plan.data.classes), plan.seed)
-    recipe = replace(plan.recipe, schedule="constant", warmup=0, ema=0)
+        own = open_plan(run) if data is None or _has_diverged(run) else None
+        plan = open_plan(run, data) if data is not None or own is None else own
+    batches = _first(_source(plan.data.splits["train"], plan.preprocess, len(plan.data.classes), plan.seed))
     divergence, views = None, []
+    if own is not None and _has_diverged(run):
+        with display.waiting("going the steps to the divergence once more"):
+            divergence = _replay(run, own)
     with display.waiting("looking into the network"):
-        model = _start(run, plan)
-        views.append(_view(model, plan.network_name, "at the start", plan.spec, batches, recipe))
-        if run.divergence.is_file() and not run.finished:
-            with display.waiting("going the last steps once more"):
-                divergence = _replay(run, plan)
-        moment = _fill(run, model)
-        if moment:
-            views.append(_view(model, plan.network_name, moment, plan.spec, batches, recipe, trained=True))
-    shape = "x".join(map(str, plan.preprocess.image_shape))
-    diagnosis = Diagnosis(tuple(views), f"{plan.data.name}, {shape}, {_BATCH * _BATCHES} images", divergence)
+        model, began, note = _start(run, plan)
+        if began:
+            views.append(_view(model, plan.network_name, "at the start", plan.spec, batches, plan.recipe))
+        if moment := _fill(run, model):
+            views.append(_view(model, plan.network_name, moment, plan.spec, batches, None, trained=True))
+    if note:
+        display.say(note)
+    diagnosis = Diagnosis(tuple(views), _measured_on(plan.data.name, plan.preprocess, views), divergence)
     _write(display, diagnosis, run.root, run.figures)
     return diagnosis
 
 
-def diagnose_model(model: keras.Model, batches: Iterable[Any], name: str = "") -> Diagnosis:
+def _has_diverged(run: RunDirectory) -> bool:
+    return run.divergence.is_file() and not run.finished
+
+
+def _measured_on(data: str, preprocess: Preprocess, views: Sequence[View]) -> str:
+    shape = "x".join(map(str, preprocess.image_shape))
+    return f"{data}, {shape}, {views[0].profile.images if views else 0} images"
+
+
+def diagnose_model(
+    model: keras.Model, batches: Iterable[Any] | None, name: str = "", trained: bool = False
+) -> Diagnosis:
     """Look into any built Sequential or functional Keras classifier, as it is.
 
     Args:
@@ -127,20 +143,29 @@ def diagnose_model(model: keras.Model, batches: Iterable[Any], name: str = "") -
         batches: Pairs of images (n, h, w, c) and labels, (n,) or one-hot (n, classes): lists, a tf.data.Dataset, ....
             The first four batches of the first one's size are used.
         name: What to call it; its own name by default.
+        trained: Whether it has learnt, so that its moving means and branches are judged too.
 
     Raises:
         UsageError: The model cannot be looked into, or there is no batch.
     """
-    classes = int(model.output_shape[-1])
+    sites(model)  # refuses what cannot be looked into
+    classes = int(model.outputs[0].shape[-1])
+    if batches is None:
+        raise UsageError("diagnose(model, batches) needs batches: pairs of images and labels.")
+    if classes < 2:
+        raise UsageError("Only classifiers of at least 2 outputs can be looked into; this model has one.")
     pairs = [_pair(batch, classes) for batch in itertools.islice(batches, _BATCHES)]
     if not pairs:
         raise UsageError("There is no batch to look into the model with.")
     pairs = [pair for pair in pairs if len(pair[0]) == len(pairs[0][0])]
-    flow = GradientFlow(model, pairs[0][0].shape[1:], len(pairs[0][0]))
+    shape = pairs[0][0].shape[1:]
+    if any(own is not None and own != given for own, given in zip(model.inputs[0].shape[1:], shape, strict=True)):
+        raise UsageError(f"The model takes images of {model.inputs[0].shape[1:]}, the batches have {shape}.")
+    flow = GradientFlow(model, shape, len(pairs[0][0]))
     profile = flow.profile(pairs)
-    normed = any(isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers)
+    batch_norm = any(isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers)
     residual = any(isinstance(layer, keras.layers.Add) for layer in model.layers)
-    view = View(name or model.name, "", residual, profile, judge(profile, normed=normed, trained=False))
+    view = View(name or model.name, "", residual, profile, judge(profile, batch_norm=batch_norm, trained=trained))
     return Diagnosis((view,), f"{profile.images} images")
 
 
@@ -162,43 +187,57 @@ def _pair(batch: Any, classes: int) -> Batch:
     return images.astype(np.float32), labels.astype(np.float32)
 
 
-def _batches(split: Split, preprocess: Preprocess, classes: int, seed: int) -> list[Batch]:
-    """A few batches of the training images, not augmented."""
+def _source(split: Split, preprocess: Preprocess, classes: int, seed: int) -> TrainingBatches:
+    """The training images in random order, not augmented."""
     size = min(_BATCH, len(split))
-    source = TrainingBatches(split, preprocess, classes, batch_size=size, augmentation=Augmentation(), seed=seed)
+    return TrainingBatches(split, preprocess, classes, batch_size=size, augmentation=Augmentation(), seed=seed)
+
+
+def _first(source: TrainingBatches) -> list[Batch]:
     return [source.batch(step) for step in range(min(_BATCHES, source.steps_per_epoch))]
 
 
 def _view(
-    model: keras.Model, name: str, moment: str, spec: NetworkSpec, batches: list[Batch], recipe: Recipe,
+    model: keras.Model, name: str, moment: str, spec: NetworkSpec, batches: list[Batch], recipe: Recipe | None,
     trained: bool = False,
 ) -> View:  # fmt: skip
     images = batches[0][0]
     profile = GradientFlow(model, images.shape[1:], len(images)).profile(batches)
-    if np.isfinite(profile.loss):
-        profile = _with_updates(profile, updates(model, build_optimizer(recipe, 1), batches[0]))
-    return View(name, moment, spec.is_residual, profile, judge(profile, normed=spec.norm != "none", trained=trained))
+    if recipe is not None and np.isfinite(profile.loss):
+        first_step = build_optimizer(recipe, max(1, recipe.epochs * 100))  # a warm-up begins near 0 for any length
+        profile = _with_updates(profile, updates(model, first_step, batches[0]))
+    return View(
+        name, moment, spec.is_residual, profile, judge(profile, batch_norm=spec.norm == "batch", trained=trained)
+    )
 
 
 def _with_updates(profile: Profile, changes: dict[str, float]) -> Profile:
     return replace(profile, weights=tuple(replace(w, update=changes.get(w.weight)) for w in profile.weights))
 
 
-def _train(model: keras.Model, recipe: Recipe, batches: list[Batch], steps: int) -> None:
+def _train(model: keras.Model, recipe: Recipe, source: TrainingBatches, steps: int) -> None:
     model.compile(build_optimizer(recipe, steps), keras.losses.CategoricalCrossentropy(from_logits=True))
     for step in range(steps):
-        model.train_on_batch(*batches[step % len(batches)])
+        model.train_on_batch(*source.batch(step))
 
 
-def _start(run: RunDirectory, plan: Plan) -> keras.Model:
-    """The network as the training began with it, for images of one size."""
-    record = run.read_record()
-    if "weights" in record:
-        plan = replace(plan, start=restart(record["weights"], plan.spec, len(plan.data.classes), plan.preprocess))
-    began = build_model(plan)
+def _start(run: RunDirectory, plan: Plan) -> tuple[keras.Model, bool, str]:
+    """The network as the training began with it, for images of one size.
+
+    Returns:
+        The model; whether it is as at the start; and if not, why.
+    """
     model = build(plan.spec, len(plan.data.classes), plan.preprocess.image_shape, dtype="float32")
-    model.set_weights(began.get_weights())
-    return model
+    record, note = run.read_record(), ""
+    if "weights" in record and record["recipe_name"] == "imported":
+        return model, False, ""
+    if "weights" in record:
+        try:
+            plan = replace(plan, start=restart(record["weights"], plan.spec, len(plan.data.classes), plan.preprocess))
+        except DataError as error:
+            return model, False, f"note     The start of the run is not looked into: {error}"
+    model.set_weights(build_model(plan).get_weights())
+    return model, True, note
 
 
 def _fill(run: RunDirectory, model: keras.Model) -> str:
@@ -213,25 +252,31 @@ def _fill(run: RunDirectory, model: keras.Model) -> str:
     return f"after {newest.step} steps"
 
 
-def _replay(run: RunDirectory, plan: Plan) -> Divergence | None:
+def _replay(run: RunDirectory, plan: Plan) -> Divergence:
     """Go from the newest checkpoint to the step that broke, and look into the network as it was there."""
-    batches = plan.batches()
+    record = run.read_record()
+    if "weights" in record:
+        plan = replace(plan, start=restart(record["weights"], plan.spec, len(plan.data.classes), plan.preprocess))
+    batches, broke = plan.batches(), int(read_json(run.divergence)["step"])
     model = build_model(plan)
     compile_model(model, plan, plan.recipe.epochs * batches.steps_per_epoch)
     newest = checkpoint.load_newest(run.checkpoints)
     if newest is not None:
         restore(model.variables, newest.groups["model"])
         restore(model.optimizer.variables, newest.groups["optimizer"])
-    first = newest.step if newest else 0
     past: deque[dict[str, NDArray[Any]]] = deque(maxlen=2)
-    for step in range(first, first + 2 * batches.steps_per_epoch):
+    for step in range(newest.step if newest else 0, broke):
         past.append({key: np.array(value) for key, value in tensors(model.variables).items()})
         images, targets = batches.batch(step)
         loss = float(np.asarray(model.train_on_batch(images, targets)[0]))
         if not np.isfinite(loss):
             restore(model.variables, past[-1])
-            return locate(model, images, step + 1, past[0] if len(past) > 1 else None)
-    return None
+            break
+    else:  # the loss of the validation broke, or the final answers: the weights are those behind the last step
+        images, step = batches.batch(broke - 1)[0], broke - 1
+        past.append(past[-1] if past else {})
+    found = locate(model, images, step + 1, past[0] if len(past) > 1 else None)
+    return found or Divergence(broke, "", "unknown")
 
 
 def _write(display: Display, diagnosis: Diagnosis, folder: Path, figures: Path | None = None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from resnets.commands._arms import Arm, make_arm, usual_starts
@@ -12,7 +12,7 @@ from resnets.commands._depth_report import write_depth_report
 from resnets.commands._study import carry_out, open_study
 from resnets.data.load import load, locate
 from resnets.errors import UsageError
-from resnets.networks.catalog import NETWORKS, plain_twin
+from resnets.networks.catalog import NETWORKS, network, plain_twin
 from resnets.runs.directory import as_file_name, runs_folder
 from resnets.runs.display import Display
 
@@ -27,8 +27,8 @@ def study_depth(
 
     Args:
         data: A folder of class folders, a .csv manifest, an .npz file, or a data set's name.
-        depths: Layers: those of a residual network in the catalogue (20, 32, 56, 18, 34, ...), or 6n+2. Empty takes 20,
-            32 and 56, or what of it fits the budget.
+        depths: Weight layers of networks that differ in nothing else: any 6n+2 of He's for small images; 18 and 34, or
+            50, 101 and 152, for photographs. Empty takes 20, 32 and 56, or what of it fits the budget.
         norms: Of "none", "batch" and "group".
         inits: Starts of the weights: "he_fan_out", "he_normal", "glorot_uniform"; empty takes the usual one per norm.
         amount: How much is trained: seeds, and budget, epochs, images, image size.
@@ -60,21 +60,42 @@ def study_depth(
 
 
 def _arms(depths: Sequence[int], norms: Sequence[str], inits: Sequence[str], seeds: int) -> list[Arm]:
+    names = _names(depths)
     return [
         make_arm(name, f"{kind}{depth}", norm, init, seed)
         for norm in norms
         for init in inits or usual_starts(norm)
         for depth in sorted(depths)
-        for kind, name in (("plain", _name(depth, plain=True)), ("resnet", _name(depth, plain=False)))
+        for kind, name in (("plain", plain_name(names[depth])), ("resnet", names[depth]))
         for seed in range(seeds)
-    ]  # fmt: skip
+    ]
 
 
-def _name(depth: int, plain: bool) -> str:
-    """The catalogue's network of so many layers, or one of 6n+2 like it."""
-    if f"resnet{depth}" in NETWORKS:
-        return plain_twin(f"resnet{depth}") if plain else f"resnet{depth}"
-    if depth < 8 or (depth - 2) % 6:
-        raise UsageError(f"There is no residual network of {depth} layers: the catalogue has none, and it is not 6n+2.")
-    n = (depth - 2) // 6
-    return f"{'plain' if plain else 'resnet'}20:depths={n},{n},{n}"
+def _names(depths: Sequence[int]) -> dict[int, str]:
+    """Networks that differ in nothing but their depth: He's 6n+2 for small images, or rows of one family.
+
+    Raises:
+        UsageError: There is no such family.
+    """
+    if all(depth >= 8 and (depth - 2) % 6 == 0 for depth in depths):
+        blocks = {depth: (depth - 2) // 6 for depth in depths}
+        made = {depth: f"resnet20:depths={n},{n},{n}" for depth, n in blocks.items()}
+        rows = {depth: f"resnet{depth}" for depth in depths}
+        return {
+            d: rows[d] if rows[d] in NETWORKS and NETWORKS[rows[d]] == network(made[d]) else made[d] for d in depths
+        }  # fmt: skip
+    missing = [depth for depth in depths if f"resnet{depth}" not in NETWORKS]
+    kinds = {replace(NETWORKS[f"resnet{d}"], depths=(1,) * 4, widths=(1,) * 4, source="") for d in depths
+             if d not in missing and len(NETWORKS[f"resnet{d}"].depths) == 4}  # fmt: skip
+    if missing or len(kinds) != 1:
+        raise UsageError(
+            f"No family of networks has all of the depths {', '.join(map(str, depths))}: for small images any 6n+2 (8, "
+            "14, 20, 32, 44, 56, 110, ...), for photographs 18 and 34, or 50, 101 and 152."
+        )
+    return {depth: f"resnet{depth}" for depth in depths}
+
+
+def plain_name(name: str) -> str:
+    """Return the name of the plain twin, of a variation as well."""
+    base, colon, fields = name.partition(":")
+    return plain_twin(base) + colon + fields

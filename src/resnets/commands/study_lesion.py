@@ -17,9 +17,10 @@ from resnets.data.dataset import Split
 from resnets.errors import UsageError
 from resnets.figures.lesions import LesionLines, draw_lesions, draw_paths
 from resnets.figures.style import save
-from resnets.figures.words import Language, languages, word
+from resnets.figures.words import Language, languages, picture, word
 from resnets.measures.lesions import Lesions, Removal, at_random, error, one_by_one, out_of_order
 from resnets.measures.paths import PathLength, Paths, path_lengths
+from resnets.networks.spec import NetworkSpec
 from resnets.runs.directory import free_folder, write_csv, write_json
 from resnets.runs.display import Display
 
@@ -49,12 +50,16 @@ def study_lesion(
     """
     if images < 100 or draws < 1:
         raise UsageError(f"images must be at least 100 and draws at least 1, not {images} and {draws}.")
+    if output is not None and output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise UsageError(f"The output directory {output} exists already; name another, or remove it.")
     display = Display(quiet=quiet)
     with display.waiting("loading the networks"):
         runs = [open_trained(path) for path in (run, plain) if path is not None]
     prints = {one.record["data"].get("fingerprint") for one in runs}
     if len(prints) > 1:
         raise UsageError("The two runs were trained on different data or splits; train both on the same.")
+    if plain is not None:
+        _check_twin(*(NetworkSpec.from_dict(one.record["network"]) for one in runs))
     with display.waiting("reading the data"):
         name, split = pick_split(open_data(runs[0].record), None)
     chosen = np.sort(np.random.default_rng(_SEED).permutation(len(split))[:images])
@@ -69,6 +74,14 @@ def study_lesion(
         display.result(sentence)
     display.say(f"report   {root / 'report.html'}, {root / 'report.md'}, {root / 'figures'}")
     return root
+
+
+def _check_twin(residual: NetworkSpec, plain: NetworkSpec) -> None:
+    if plain.is_residual or plain.depths != residual.depths:
+        raise UsageError(
+            f"--plain takes a network without shortcuts and of the same blocks, {residual.depths}; this one has "
+            f"{plain.depths}{' and shortcuts' if plain.is_residual else ''}."
+        )
 
 
 @dataclass(frozen=True)
@@ -132,21 +145,22 @@ def _by_count(removals: Sequence[Removal]) -> dict[int, list[float]]:
     return found
 
 
-def _worst_kept(result: dict[str, Any]) -> tuple[Removal, float]:
-    """The costliest single block among those that keep the shape, and the mean of them."""
+def _kept_in_words(result: dict[str, Any]) -> str:
+    """What removing single blocks that keep the shape costs: on average, and the costliest."""
     kept = [r for r in result["single"] if r.blocks[0] in result["removable"]]
-    return max(kept, key=lambda r: r.error), float(np.mean([r.error for r in kept]))
+    if not kept:
+        return "it has no block that keeps the shape"
+    mean, worst = float(np.mean([r.error for r in kept])), max(kept, key=lambda r: r.error)
+    return (
+        f"without any one of the {len(kept)} blocks that keep the shape {mean:.2f} % on average, {worst.error:.2f} % "
+        f"at worst ({worst.blocks[0]})"
+    )
 
 
 def _findings(results: Sequence[dict[str, Any]], paths: Sequence[PathLength]) -> list[str]:
     sentences = []
     for result in results:
-        worst, mean = _worst_kept(result)
-        text = (
-            f"{result['network']}: error {result['intact']:.2f} % intact; without any one of the "
-            f"{len(result['removable'])} blocks that keep the shape {mean:.2f} % on average, {worst.error:.2f} % at "
-            f"worst ({worst.blocks[0]})"
-        )
+        text = f"{result['network']}: error {result['intact']:.2f} % intact; {_kept_in_words(result)}"
         others = [r for r in result["single"] if r.blocks[0] not in result["removable"]]
         if others:
             text += "; without one that changes it " + ", ".join(f"{r.error:.2f} % ({r.blocks[0]})" for r in others)
@@ -173,14 +187,16 @@ def _write(
         for r in results
     ]  # fmt: skip
     for language in languages():
-        suffix = "" if language == "en" else f".{language}"
-        save(draw_lesions(lines, chance, measured.title(language), language), figures / f"lesions{suffix}.png")
+        save(
+            draw_lesions(lines, chance, measured.title(language), language, measured.split),
+            figures / picture("lesions", language),
+        )
         if paths:
             figure = draw_paths(
                 [p.branches for p in paths], [p.paths for p in paths], [p.gradient for p in paths],
                 [p.carried for p in paths], replace(measured, networks=results[0]["network"]).title(language), language,
             )  # fmt: skip
-            save(figure, figures / f"paths{suffix}.png")
+            save(figure, figures / picture("paths", language))
     rows = [(r["network"], kind, len(x.blocks), " ".join(x.blocks), x.error)
             for r in results for kind in ("single", "several", "swapped") for x in r[kind]]  # fmt: skip
     write_csv(figures / "lesions.csv", ("network", "lesion", "count", "blocks", "error_percent"), rows)

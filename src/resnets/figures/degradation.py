@@ -34,8 +34,9 @@ class Series:
 
 
 def draw_degradation(
-    panels: Sequence[tuple[str, Sequence[Series]]], chance: float, title: str, language: Language = "en"
-) -> Figure:
+    panels: Sequence[tuple[str, Sequence[Series]]], chance: float, title: str, language: Language = "en",
+    tested_on: str = "test",
+) -> Figure:  # fmt: skip
     """Draw error against depth, training above and test below, one column per kind of normalisation.
 
     Args:
@@ -43,6 +44,7 @@ def draw_degradation(
         chance: Error of guessing, in %.
         title: Heading.
         language: Of the labels.
+        tested_on: The split that "test" errors are of: "test" or "val".
     """
     figure = new_figure(1.5 + 4.6 * len(panels), 7)
     grid = figure.subplots(2, len(panels), squeeze=False, sharex="col")
@@ -52,7 +54,7 @@ def draw_degradation(
             for one in series:
                 _draw_series(axes, one, getattr(one, which), language)
             _finish(axes, series, chance, language)
-            axes.set_ylabel(word(f"{which}_error", language))
+            axes.set_ylabel(word(f"{'train' if row == 0 else tested_on}_error", language))
         grid[0][column].set_title(heading, fontsize=10)
         grid[1][column].set_xlabel(word("layers", language))
     grid[0][0].legend(fontsize=8)
@@ -90,14 +92,16 @@ def _finish(axes: Axes, series: Sequence[Series], chance: float, language: Langu
 
 
 def draw_points(
-    rows: Sequence[tuple[str, Sequence[float], Sequence[float]]], title: str, language: Language = "en"
-) -> Figure:
+    rows: Sequence[tuple[str, Sequence[float], Sequence[float]]], title: str, language: Language = "en",
+    tested_on: str = "test",
+) -> Figure:  # fmt: skip
     """Draw training and test errors of named networks, a dot per seed.
 
     Args:
         rows: Name, training errors by seed, test errors by seed, in %.
         title: Heading.
         language: Of the labels.
+        tested_on: The split that "test" errors are of: "test" or "val".
     """
     figure = new_figure(10, 1.8 + 0.42 * len(rows))
     grid = figure.subplots(1, 2, sharey=True)
@@ -109,7 +113,7 @@ def draw_points(
             axes.text(
                 float(np.mean(values)), place - 0.33, f"{np.mean(values):.2f}", ha="center", va="bottom", fontsize=8
             )
-        axes.set_xlabel(word(f"{which}_error", language))
+        axes.set_xlabel(word(f"{'train' if which == 'train' else tested_on}_error", language))
         axes.grid(alpha=0.3)
         axes.set_xlim(left=0)
     grid[0].set_yticks(range(len(rows)), [row[0] for row in rows])
@@ -138,14 +142,19 @@ def draw_training(
             palette = RESIDUAL if residual else PLAIN
             colour = palette[used[residual] % len(palette)]
             used[residual] += 1
-            epochs = min((len(seed) for seed in losses), default=0)
-            rows = np.asarray([seed[:epochs] for seed in losses], np.float64)
+            epochs = max((len(seed) for seed in losses), default=0)
+            rows = np.asarray([[*seed, *[np.nan] * (epochs - len(seed))] for seed in losses], np.float64)
+            broken = sum(len(seed) < epochs or not seed for seed in losses)
+            if broken:
+                label = f"{label}: {word('diverged', language)} {broken}/{len(losses)}"
             if not epochs:
-                axes.plot([], [], color=colour, label=f"{label}: {word('diverged', language)}")
+                axes.plot([], [], color=colour, label=label)
                 continue
             x = np.arange(1, epochs + 1)
-            axes.plot(x, rows.mean(axis=0), color=colour, marker="o" if residual else "s", markersize=3, label=label)
-            axes.fill_between(x, rows.min(axis=0), rows.max(axis=0), color=colour, alpha=0.15, lw=0)
+            axes.plot(
+                x, np.nanmean(rows, axis=0), color=colour, marker="o" if residual else "s", markersize=3, label=label
+            )
+            axes.fill_between(x, np.nanmin(rows, axis=0), np.nanmax(rows, axis=0), color=colour, alpha=0.15, lw=0)
         axes.set_title(heading, fontsize=10)
         axes.set_xlabel(word("epoch", language))
         axes.set_ylim(bottom=0)

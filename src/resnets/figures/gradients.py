@@ -22,14 +22,12 @@ class FlowLine:
         depths: Weight layers from the image to each block's end.
         norms: Gradient norm at each, or several rows of them, one per seed; what is not finite is left out.
         residual: Whether the network has shortcuts: decides the colour.
-        dashed: Whether the line is dashed, to tell a second kind apart.
     """
 
     label: str
     depths: Sequence[int]
     norms: Sequence[float] | Sequence[Sequence[float]]
     residual: bool
-    dashed: bool = False
 
 
 def draw_gradient_flow(
@@ -70,9 +68,8 @@ def draw_lines(axes: Axes, lines: Sequence[FlowLine]) -> None:
         if not x.size:
             axes.plot([], [], color=colour, label=f"{line.label}: -")
             continue
-        style = "--" if line.dashed else "-"
         middle = np.exp(np.nanmean(np.log(rows), axis=0))
         marker = ("o" if line.residual else "s") if len(x) < 40 else ""
-        axes.plot(x, middle, style, color=colour, label=line.label, marker=marker, markersize=3.5)
+        axes.plot(x, middle, color=colour, label=line.label, marker=marker, markersize=3.5)
         if len(rows) > 1:
             axes.fill_between(x, np.nanmin(rows, axis=0), np.nanmax(rows, axis=0), color=colour, alpha=0.15, lw=0)

@@ -41,7 +41,9 @@ class LesionLines:
     swapped: ByCount
 
 
-def draw_lesions(networks: Sequence[LesionLines], chance: float, title: str, language: Language = "en") -> Figure:
+def draw_lesions(
+    networks: Sequence[LesionLines], chance: float, title: str, language: Language = "en", tested_on: str = "test"
+) -> Figure:
     """Draw the error without each block, without several, and with blocks swapped.
 
     Args:
@@ -49,6 +51,7 @@ def draw_lesions(networks: Sequence[LesionLines], chance: float, title: str, lan
         chance: Error of guessing, in %.
         title: Heading.
         language: Of the labels.
+        tested_on: The split that errors are of: "train", "val" or "test".
     """
     figure = new_figure(15, 4.8)
     single, several, swapped = figure.subplots(1, 3, width_ratios=(1.5, 1, 1), sharey=True)
@@ -70,8 +73,10 @@ def draw_lesions(networks: Sequence[LesionLines], chance: float, title: str, lan
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     single.text(0.01, chance, word("chance", language), color=GREY, fontsize=8, va="bottom",
                 transform=single.get_yaxis_transform())  # fmt: skip
-    single.set_ylim(0, min(100, chance * 1.1))
-    single.set_ylabel(word("error", language))
+    highest = max(max(n.single, default=0) for n in networks)
+    counts = [max(row) for n in networks for by_count in (n.several, n.swapped) for row in by_count.values()]
+    single.set_ylim(0, 1.05 * max(chance, highest, *counts, 1))
+    single.set_ylabel(word(f"{tested_on}_error", language))
     figure.suptitle(title, fontsize=10)
     return figure
 

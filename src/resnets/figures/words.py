@@ -17,6 +17,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     "residual": ("residual", "残差网络"),
     "train_error": ("training error, %", "训练误差，%"),
     "test_error": ("test error, %", "测试误差，%"),
+    "val_error": ("validation error, %", "验证误差，%"),
     "measured": ("{network}, {count:,} {split} images of {data}", "{network}，{data} 的 {count:,} 幅{split}图像"),
     "val": ("validation", "验证"),
     "test": ("test", "测试"),
@@ -39,7 +40,6 @@ _WORDS: dict[str, tuple[str, str]] = {
     "seed_dots": ("dots: seeds; bar: mean", "圆点：各随机种子；横线：均值"),
     "removed": ("blocks removed", "移除的块数"),
     "block": ("block", "块"),
-    "error": ("test error, %", "测试误差，%"),
     "swaps": ("pairs of blocks swapped", "交换的块对数"),
     "path": ("blocks on the path", "路径经过的块数"),
     "share": ("share, %", "占比，%"),
@@ -59,3 +59,8 @@ def word(key: str, language: Language = "en", **values: object) -> str:
 def languages() -> tuple[Language, ...]:
     """Return the languages that figures can be drawn in: Chinese needs a font that has it."""
     return ("en", "zh") if cjk_font() else ("en",)
+
+
+def picture(name: str, language: Language) -> str:
+    """Return the file name of a picture in a language: "gradients.png", "gradients.zh.png"."""
+    return f"{name}.png" if language == "en" else f"{name}.{language}.png"

@@ -25,8 +25,9 @@ class Divergence:
     Attributes:
         step: The step, from 1, whose loss was no finite number.
         layer: The first layer, in the order of the signal, that gave no finite number (or whose weights were none).
-        where: "weights", "output", or "loss" where all layers gave finite numbers.
-        largest: The first layer whose output was far out of the ordinary in the step before, "" for none.
+        where: "weights", "output", "loss" where all layers gave finite numbers, or "unknown" where going the steps once
+            more gave finite numbers.
+        largest: The first layer whose output was far out of the ordinary in that step, "" for none.
         largest_value: Its largest absolute value.
         jumped: The weight that the step before changed most, relative to its size.
         jump: That change: norm of the difference over norm of the weight.
@@ -45,6 +46,7 @@ class Divergence:
         what = {
             "weights": f"the weights of {self.layer} were no finite numbers any more",
             "output": f"{self.layer} was the first layer whose output was no finite number",
+            "unknown": "going the steps once more gave finite numbers, so where it began is not known",
             "loss": f"every layer gave finite numbers, and the loss of what {self.layer} gave was none",
         }[self.where]
         text = f"The training diverged at step {self.step}: {what}."
@@ -54,7 +56,7 @@ class Divergence:
             )
         if self.jumped:
             text += f" The step before had changed {self.jumped} by {self.jump:.3g} times its size, the most of all."
-        return f"{text} A lower learning rate, a warm-up, or --set clip_norm=1 prevents that."
+        return f"{text} A lower learning rate, a warm-up, or --set clip_norm=1 may prevent that."
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""

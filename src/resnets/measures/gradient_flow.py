@@ -24,7 +24,7 @@ from resnets.measures.profile import Profile, SiteFlow, WeightFlow
 Floats = NDArray[np.float32]
 Batch = tuple[Floats, Floats]
 
-NEIGHBOUR = 0.01  # standard deviation of the noise that makes a neighbour of a normalised image
+NEIGHBOUR = 0.01  # deviation of the noise that makes a neighbour of an image, over that of the images
 
 
 class _Tap(keras.layers.Layer):
@@ -52,7 +52,7 @@ class GradientFlow:
     """
 
     def __init__(self, model: keras.Model, image_shape: tuple[int, int, int], batch_size: int) -> None:
-        self._sites = sites(model)
+        self._model, self._sites = model, sites(model)
         self._ends = {site.end: site for site in self._sites}
         self._adds = {site.add: site for site in self._sites if site.add}
         self._site_of = {layer: site.name for site in self._sites for layer in site.layers}
@@ -103,16 +103,15 @@ class GradientFlow:
                 raise UsageError(f"A batch of {len(images)} images among batches of {self._batch_size}.")
             variables = [v.value for v in self._tapped.trainable_variables]
             others = [v.value for v in self._tapped.non_trainable_variables]
-            noise = rng.normal(0, NEIGHBOUR, images.shape).astype(np.float32)
+            noise = rng.normal(0, NEIGHBOUR * float(np.std(images)) or 1.0, images.shape).astype(np.float32)
             numbers, by_image = self._run(variables, images, others, targets)
             _, by_neighbour = self._run(variables, images + noise, others, targets)
             found.append({**{k: np.asarray(v, np.float64) for k, v in numbers.items()},
                           "neighbours": _cosine(np.asarray(by_image), np.asarray(by_neighbour))})  # fmt: skip
         if not found:
             raise UsageError("There is no batch to measure gradients on.")
-        mean = {key: np.sqrt(np.mean([row[key] ** 2 for row in found], axis=0)) if key in _SQUARED
-                else np.mean([row[key] for row in found], axis=0) for key in found[0]}  # fmt: skip
-        return self._to_profile(mean, len(found) * self._batch_size)
+        return self._to_profile({key: _over_batches(key, [row[key] for row in found]) for key in found[0]},
+                                len(found) * self._batch_size)  # fmt: skip
 
     def _measure(self, variables: Any, images: Any, others: Any, targets: Any) -> Any:
         """One batch: all numbers, and the gradient by the images."""
@@ -137,11 +136,12 @@ class GradientFlow:
             "weight_norm": [_norm(variables[i]) for i, _ in self._weights_at],
             "branch": [_norm(outputs[f"branch/{s.name}"]) for s in self._adds.values()],
             "shortcut": [_norm(outputs[f"shortcut/{s.name}"]) for s in self._adds.values()],
-            "dead": [ops.mean(ops.cast(ops.max(outputs[key], axis=tuple(range(len(outputs[key].shape) - 1))) <= 0,
-                                       "float32")) for key in self._relus()],
             "drift": self._drifts(others, new_others),
         }  # fmt: skip
-        return {key: ops.stack(values) for key, values in numbers.items() if values}
+        highest = {
+            key: ops.max(outputs[key], axis=tuple(range(len(outputs[key].shape) - 1))) for key in self._relus()
+        }  # fmt: skip
+        return {**{key: ops.stack(values) for key, values in numbers.items() if values}, **highest}
 
     def _relus(self) -> list[str]:
         return [key for key in self._outputs if key.startswith("relu/")]
@@ -159,7 +159,9 @@ class GradientFlow:
     def _to_profile(self, numbers: dict[str, Any], images: int) -> Profile:
         added = [site.name for site in self._adds.values()]
         ratios = dict(zip(added, numbers.get("branch", np.empty(0)) / numbers.get("shortcut", 1), strict=True))
-        dead = self._worst([key.removeprefix("relu/") for key in self._relus()], numbers.get("dead", ()))
+        relus = self._relus()
+        shares = [float(np.mean(numbers[key] <= 0)) for key in relus]
+        dead = self._worst([key.removeprefix("relu/") for key in relus], shares)
         drift = self._worst([layer.name for layer in self._norms], numbers.get("drift", ()))
         silent = self._silent()
         flows = tuple(
@@ -188,14 +190,22 @@ class GradientFlow:
 
     def _silent(self) -> set[str]:
         """The sites whose branch ends in a norm of scale zero."""
-        last = {site.last_norm: site.name for site in self._adds.values() if site.last_norm}
-        return {
-            last[norm.name] for norm in self._norms
-            if norm.name in last and norm.scale and not np.any(np.asarray(norm.gamma))
-        }  # fmt: skip
+        found = set()
+        for site in self._adds.values():
+            gamma = getattr(self._model.get_layer(site.last_norm), "gamma", None) if site.last_norm else None
+            if gamma is not None and not np.any(np.asarray(gamma)):
+                found.add(site.name)
+        return found
 
 
 _SQUARED = ("gradient", "weight_gradient", "branch", "shortcut")
+
+
+def _over_batches(key: str, values: list[Any]) -> Any:
+    """Norms as root mean squares, the highest output of each channel as the highest of all, the rest as means."""
+    if key in _SQUARED:
+        return np.sqrt(np.mean(np.square(values), axis=0))
+    return np.max(values, axis=0) if key.startswith("relu/") else np.mean(values, axis=0)
 
 
 def _norm(x: Any) -> Any:
@@ -206,11 +216,12 @@ def _norm(x: Any) -> Any:
     return largest * ops.sqrt(ops.sum(ops.square(x / scale)))
 
 
-def _cosine(a: Floats, b: Floats) -> Floats:
-    """Mean cosine between the rows of two batches."""
+def _cosine(a: Floats, b: Floats) -> float:
+    """Mean cosine between the rows of two batches; rows without a direction are left out."""
     one, other = (x.reshape(len(x), -1).astype(np.float64) for x in (a, b))
     lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
-    return np.asarray(np.mean((one * other).sum(axis=1) / np.maximum(lengths, 1e-300)), np.float32)
+    known = lengths > 0
+    return float(np.mean((one * other).sum(axis=1)[known] / lengths[known])) if known.any() else math.nan
 
 
 def gives_probabilities(model: keras.Model) -> bool:

@@ -10,8 +10,9 @@ import keras
 
 from resnets.backend.graph import room_for_depth
 from resnets.errors import UsageError
-from resnets.names import LayerName, parse, prefix
+from resnets.names import LayerName, is_block, parse, prefix
 
+_NORMS = (keras.layers.BatchNormalization, keras.layers.LayerNormalization, keras.layers.GroupNormalization)
 Around = Callable[[keras.layers.Layer, Any, Callable[[Any], Any]], Any]
 
 
@@ -40,7 +41,7 @@ class Site:
     @property
     def is_block(self) -> bool:
         """Whether it is a block of this package's naming."""
-        return self.name.startswith("stage")
+        return is_block(self.name)
 
 
 def sites(model: keras.Model) -> tuple[Site, ...]:
@@ -51,6 +52,11 @@ def sites(model: keras.Model) -> tuple[Site, ...]:
     """
     if not hasattr(model, "layers") or not getattr(model, "inputs", None):
         raise UsageError("Only built Sequential and functional Keras models can be looked into; this is neither.")
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise UsageError(
+            f"Only models of one input and one output can be looked into, not of {len(model.inputs)} and "
+            f"{len(model.outputs)}."
+        )
     found = _named_sites(model)
     if not any(site.is_block for site in found):
         found = _layer_sites(model)
@@ -88,7 +94,7 @@ def _counts(layer: keras.layers.Layer, name: LayerName) -> bool:
 def _layer_sites(model: keras.Model) -> list[Site]:
     layers = [
         layer for layer in model.layers
-        if layer.weights and not isinstance(layer, (keras.layers.BatchNormalization, keras.layers.LayerNormalization))
+        if layer.weights and not isinstance(layer, _NORMS)
     ]  # fmt: skip
     return [Site(layer.name, depth, layer.name, layers=[layer.name]) for depth, layer in enumerate(layers, start=1)]
 

@@ -7,6 +7,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from resnets.names import is_block
+
 
 @dataclass(frozen=True)
 class SiteFlow:
@@ -37,7 +39,7 @@ class SiteFlow:
     @property
     def is_block(self) -> bool:
         """Whether it is a block of this package's naming."""
-        return self.site.startswith("stage")
+        return is_block(self.site)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from resnets.measures.profile import Profile, SiteFlow
 
 Kind = Literal["not finite", "vanishing", "exploding", "silent", "healthy", "shattered", "fading", "growing", "dead",
-               "unused", "drift", "steps"]  # fmt: skip
+               "used", "unused", "drift", "steps"]  # fmt: skip
 
 # Thresholds: factors between the first block and the last beyond which one learning rate cannot serve both.
 _FAR = 100.0
@@ -37,19 +37,19 @@ class Finding:
         return {"kind": self.kind, "text": self.text}
 
 
-def judge(profile: Profile, *, normed: bool, trained: bool) -> tuple[Finding, ...]:
+def judge(profile: Profile, *, batch_norm: bool, trained: bool) -> tuple[Finding, ...]:
     """Say what a profile means; the first finding is the main one.
 
     Args:
         profile: The numbers.
-        normed: Whether the network has norms.
+        batch_norm: Whether the network has batch norms.
         trained: Whether it has learnt, so that moving means and branches mean something.
     """
     broken = [site for site in profile.sites if not _is_finite(site)]
     if broken or not math.isfinite(profile.loss):
         return (_not_finite(profile, broken),)
     silent = _silent(profile)
-    findings = [*silent, _norms(profile, normed), *_shattered(profile), *_signal(profile), *_dead(profile)]
+    findings = [*silent, _norms(profile, batch_norm), *_shattered(profile), *_signal(profile), *_dead(profile)]
     findings += [*_unused(profile), *_drift(profile)] if trained else []
     return (*findings, *_steps(profile))
 
@@ -80,7 +80,7 @@ def _silent(profile: Profile) -> list[Finding]:
     )]  # fmt: skip
 
 
-def _norms(profile: Profile, normed: bool) -> Finding:
+def _norms(profile: Profile, batch_norm: bool) -> Finding:
     first, last, ratio = profile.blocks[0], profile.blocks[-1], profile.ratio
     numbers = f"{first.gradient:.3g} at {first.site}, {last.gradient:.3g} at {last.site}"
     layers = max(1, last.depth - first.depth)
@@ -90,17 +90,17 @@ def _norms(profile: Profile, normed: bool) -> Finding:
         per_layer = f" (by {ratio ** (1 / layers):.2f} per layer over {layers} layers)" if ratio else ""
         return Finding(
             "vanishing",
-            f"The gradient vanishes on its way to the image: {numbers}, smaller by a factor of {_factor(1 / ratio)}"
+            f"The gradient vanishes on its way to the image: {numbers}, smaller by a factor of {factor(1 / ratio)}"
             f"{per_layer}." if ratio else f"The gradient vanishes on its way to the image: {numbers}.",
         )  # fmt: skip
     if ratio > _FAR:
         why = (
             " Batch norm holds the size of the signal and lets the gradient grow (Yang et al. 2019, arXiv:1902.08129); "
-            "nothing vanishes here, and it is hard to train all the same." if normed else ""
+            "nothing vanishes here, and it is hard to train all the same." if batch_norm else ""
         )  # fmt: skip
         return Finding(
             "exploding",
-            f"The gradient grows on its way to the image: {numbers}, larger by a factor of {_factor(ratio)} "
+            f"The gradient grows on its way to the image: {numbers}, larger by a factor of {factor(ratio)} "
             f"(by {ratio ** (1 / layers):.2f} per layer over {layers} layers).{why}",
         )
     return Finding("healthy", f"The gradient reaches the first block: {numbers}, a factor of {ratio:.2g}.")
@@ -148,7 +148,7 @@ def _unused(profile: Profile) -> list[Finding]:
     low, high = (min(ratios, key=lambda r: r[1]), max(ratios, key=lambda r: r[1]))
     text = f"Branch over shortcut runs from {low[1]:.2g} ({low[0]}) to {high[1]:.2g} ({high[0]})"
     if not idle:
-        return [Finding("unused", f"{text}: every block adds something.")]
+        return [Finding("used", f"{text}: every block adds something.")]
     return [Finding("unused", f"{text}; {len(idle)} of {len(ratios)} blocks add next to nothing: {', '.join(idle)}.")]
 
 
@@ -169,5 +169,6 @@ def _steps(profile: Profile) -> list[Finding]:
                              "a lower learning rate, or a warm-up, is safer.")]  # fmt: skip
 
 
-def _factor(ratio: float) -> str:
+def factor(ratio: float) -> str:
+    """Return a large factor as people read it."""
     return f"{ratio:,.0f}" if ratio < 1e7 else f"{ratio:.1e}"
