@@ -64,7 +64,7 @@ def copy(trained: RunDirectory, tmp_path: Path) -> Path:  # noqa: F811
         ("diagnose --network plain57", 2, "did you mean 'plain56'"),
         ("diagnose --network resnet8 --data nowhere", 3, "no folder, file or data set"),
         ("study depth nowhere", 3, "no folder, file or data set"),
-        ("study depth digits --depths 21", 2, "it is not 6n+2"),
+        ("study depth digits --depths 21", 2, "any 6n+2"),
         ("study depth digits --budget 0.1", 2, "budget must be at least 1"),
         ("study depth digits --norms batch batch", 2, "norms takes different values"),
         ("study skip digits --norms layer", 2, "no norm 'layer'"),

@@ -86,14 +86,14 @@ def read_part(run: RunDirectory, kind: type[Part], key: str) -> Part:
     Raises:
         DataError: It is not as it was written.
     """
-    return _part(run.read_record(), kind, key)
+    return _part(run.read_record(), kind, key, str(run.record))
 
 
-def _part(record: dict[str, Any], kind: type[Part], key: str) -> Part:
+def _part(record: dict[str, Any], kind: type[Part], key: str, name: str = "The run's record") -> Part:
     try:
         return kind.from_dict(record[key])
     except UsageError as error:
-        raise DataError(f"The run's record is damaged, its {key}: {error}") from None
+        raise DataError(f"{name} is damaged: {error}") from None
 
 
 def _best(run: RunDirectory, model: Any) -> KerasPredictor:
