@@ -49,6 +49,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("whole")
 def test_a_depth_study_writes_a_report_with_the_source_of_each_number(whole: Path, tmp_path: Path) -> None:
     root = whole
     rows = read_csv(root / "figures" / "degradation.csv")
@@ -82,6 +83,7 @@ def test_a_depth_study_writes_a_report_with_the_source_of_each_number(whole: Pat
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("whole")
 def test_a_study_that_is_killed_loses_at_most_one_training_and_says_the_same(whole: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "resnets", "study", "depth", "digits", "--depths", "8", "--seeds", "1",
                "--epochs", "1", "--images", "300", "--budget", "0", "--output", str(tmp_path / "killed")]  # fmt: skip
@@ -270,6 +272,7 @@ def twins(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunDirectory, RunDi
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("twins")
 def test_lesions_of_a_network_and_its_twin(twins: tuple[RunDirectory, RunDirectory], tmp_path: Path) -> None:
     root = study_lesion(twins[0].root, plain=twins[1].root, images=200, draws=2, output=tmp_path / "l", quiet=True)
     saved = json.loads((root / "lesions.json").read_text(encoding="utf-8"))
@@ -287,6 +290,7 @@ def test_lesions_of_a_network_and_its_twin(twins: tuple[RunDirectory, RunDirecto
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("twins")
 def test_lesions_of_runs_on_different_data_are_refused(
     twins: tuple[RunDirectory, RunDirectory], trained: RunDirectory, tmp_path: Path
 ) -> None:
