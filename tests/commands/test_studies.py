@@ -120,7 +120,8 @@ def test_a_directory_with_another_study_or_something_else_is_refused(tmp_path: P
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"depths": (9,)}, "No family"), ({"depths": (18, 50)}, "No family"), ({"norms": ("none", "none")}, "differ"),
+        ({"depths": (9,)}, "No family"), ({"depths": (18, 50)}, "No family"),
+        ({"depths": (18, 164)}, "No family"), ({"norms": ("none", "none")}, "differ"),
         ({"norms": ("bach",)}, "norm"),
         ({"depths": (8, 8)}, "differ"),
         ({"inits": ("he",)}, "initializer"),

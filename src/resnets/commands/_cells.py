@@ -11,6 +11,7 @@ import numpy as np
 from scipy import stats
 
 from resnets.commands._arms import Arm
+from resnets.commands._report import table
 from resnets.commands._study import Study
 from resnets.figures.words import Language, word
 from resnets.runs.directory import write_csv
@@ -40,11 +41,6 @@ class Cell:
     def errors(self, split: str) -> list[float]:
         """Errors in %, by seed."""
         return [outcome[f"{split}_error"] for outcome in self.outcomes]
-
-    @property
-    def train(self) -> float:
-        """Mean training error in %."""
-        return float(np.mean(self.errors("train")))
 
     @property
     def diverged(self) -> int:
@@ -140,6 +136,27 @@ def cells(study: Study) -> Groups:
             cell.outcomes.append(outcome)
             cell.losses.append([float(row["loss"]) for row in study.run(arm).read_metrics()])
     return {group: list(networks.values()) for group, networks in found.items()}
+
+
+def training_panels(groups: Groups, language: Language) -> list[tuple[str, list[tuple[str, bool, list[list[float]]]]]]:
+    """Return what the figure of training losses is drawn from: per group the label, kind and losses of each network."""
+    return [
+        (heading(group, language), [(cell.arm.label, cell.arm.residual, cell.losses) for cell in members])
+        for group, members in groups.items()
+    ]
+
+
+def numbers(groups: Groups) -> str:
+    """Return the table of all networks."""
+    rows = [
+        (f"{cell.arm.label}, {heading(group)}", len(cell.outcomes), cell.spread(), cell.spread("test"),
+         f"{cell.ratio:.3g}", f"{cell.neighbours:.2f}", f"`{cell.arm.network}`")
+        for group, members in groups.items()
+        for cell in members
+    ]  # fmt: skip
+    header = ("network", "seeds", "training error", f"{tested_in(groups)} error", "gradient first/last",
+              "cosine of neighbours", "name")  # fmt: skip
+    return table(header, rows)
 
 
 def how(study: Study) -> list[str]:

@@ -16,21 +16,20 @@ from resnets.commands._cells import (
     compare,
     heading,
     how,
+    numbers,
     seeds,
     split_of,
-    tested_in,
     title,
+    training_panels,
     write_numbers,
 )
-from resnets.commands._report import table, write_report
+from resnets.commands._report import write_report
 from resnets.commands._study import Study
 from resnets.figures.degradation import Series, draw_degradation, draw_training
 from resnets.figures.gradients import FlowLine, draw_gradient_flow
 from resnets.figures.style import save
 from resnets.figures.words import Language, languages, picture
-from resnets.measures.verdict import factor
-
-_FAR = 1e-2  # first block's gradient over the last's: below it is vanishing, above its inverse exploding
+from resnets.measures.verdict import FAR, factor
 
 
 def write_depth_report(study: Study) -> list[str]:
@@ -47,22 +46,9 @@ def write_depth_report(study: Study) -> list[str]:
         "## Training error against depth", "![training error against depth](figures/degradation.png)",
         "## Gradients at the start", "![gradient norm against depth](figures/gradients.png)",
         "## Training", "![training loss by epoch](figures/training.png)",
-        "## Numbers", _numbers(groups), "## How it was done", *how(study),
+        "## Numbers", numbers(groups), "## How it was done", *how(study),
     ])  # fmt: skip
     return findings
-
-
-def _numbers(groups: Groups) -> str:
-    rows = [
-        (f"{cell.arm.label}, {heading(group)}", len(cell.outcomes), cell.spread(), cell.spread("test"),
-         cell.diverged or None, f"{cell.ratio:.3g}", f"{cell.neighbours:.2f}",
-         f"`{cell.arm.network}`")
-        for group, members in groups.items()
-        for cell in members
-    ]  # fmt: skip
-    header = ("network", "seeds", "training error", f"{tested_in(groups)} error", "diverged", "gradient first/last",
-              "cosine of neighbours", "name")  # fmt: skip
-    return table(header, rows)
 
 
 def _findings(group: str, members: list[Cell]) -> Iterator[str]:
@@ -89,10 +75,10 @@ def _flows(cell: Cell) -> str:
     ratio, label = cell.ratio, cell.arm.label
     if math.isnan(ratio):
         return f"of {label} is not finite"
-    if ratio < _FAR:
+    if ratio < 1 / FAR:
         size = "exactly 0" if not ratio else f"{factor(1 / ratio)} times smaller than at the last"
         return f"of {label} vanishes: at the first block it is {size}"
-    if ratio > 1 / _FAR:
+    if ratio > FAR:
         return f"of {label} grows: at the first block it is {factor(ratio)} times as large as at the last"
     return f"of {label} arrives: at the first block it is {ratio:.2g} times that at the last"
 
@@ -107,7 +93,7 @@ def _training_sentence(group: str, plain: Cell, residual: Cell) -> str:
 
 def _depth_sentence(group: str, shallow: Cell, deep: Cell) -> str:
     """Whether more depth made the training error worse, by how much, and how sure that is."""
-    numbers = f"training error {deep.spread()} against {shallow.spread()}"
+    errors = f"training error {deep.spread()} against {shallow.spread()}"
     count = min(len(deep.outcomes), len(shallow.outcomes))
     more = "deeper networks, or a larger --budget, may show more (not measured here)"
     verdict = {
@@ -119,7 +105,7 @@ def _depth_sentence(group: str, shallow: Cell, deep: Cell) -> str:
     }[compare(deep, shallow, "train")]
     if not deep.learnt and not shallow.learnt:
         verdict = "neither learns"
-    return f"{group}: {deep.arm.label} against {shallow.arm.label}: {verdict}; {numbers} ({seeds(count)})."
+    return f"{group}: {deep.arm.label} against {shallow.arm.label}: {verdict}; {errors} ({seeds(count)})."
 
 
 def write_depth_figures(study: Study, groups: Groups) -> None:
@@ -135,8 +121,7 @@ def write_depth_figures(study: Study, groups: Groups) -> None:
             [(heading(g, lang), [_flow(cell) for cell in m]) for g, m in groups.items()], language=lang
         ),
         "training": lambda lang: draw_training(
-            [(heading(g, lang), [(c.arm.label, c.arm.residual, c.losses) for c in m]) for g, m in groups.items()],
-            title(study, lang), lang,
+            training_panels(groups, lang), title(study, lang), lang,
         ),
     }  # fmt: skip
     for name, make in draw.items():

@@ -11,14 +11,15 @@ from resnets.commands._cells import (
     compare,
     heading,
     how,
+    numbers,
     seeds,
     split_of,
-    tested_in,
     tested_on,
     title,
+    training_panels,
     write_numbers,
 )
-from resnets.commands._report import table, write_report
+from resnets.commands._report import write_report
 from resnets.commands._study import Study
 from resnets.figures.degradation import draw_points, draw_training
 from resnets.figures.style import save
@@ -42,30 +43,14 @@ def write_skip_report(study: Study) -> list[str]:
             for group, members in groups.items() for cell in members
         ]  # fmt: skip
         save(draw_points(rows, title(study, language), language, split_of(groups)), folder / picture("skip", language))
-        panels = [
-            (heading(g, language), [(c.arm.label, c.arm.residual, c.losses) for c in m]) for g, m in groups.items()
-        ]
+        panels = training_panels(groups, language)
         save(draw_training(panels, title(study, language), language), folder / picture("training", language))
     write_numbers(study, groups, "skip")
-    numbers = [
-        (f"{cell.arm.label}, {heading(group)}", len(cell.outcomes), cell.spread(), cell.spread("test"),
-         cell.diverged or None, f"{cell.ratio:.3g}", f"`{cell.arm.network}`")
-        for group, members in groups.items() for cell in members
-    ]  # fmt: skip
-    header = (
-        "network",
-        "seeds",
-        "training error",
-        f"{tested_in(groups)} error",
-        "diverged",
-        "gradient first/last",
-        "name",
-    )
     name = Path(study.record["asked"]["data"]).name
     write_report(study.root, f"Does a shortcut let the deep network fall back? {name}", [
         *study.progress(), *(f"- {sentence}" for sentence in findings),
         "![errors of each network](figures/skip.png)", "![training loss by epoch](figures/training.png)",
-        "## Numbers", table(header, numbers), "## How it was done", *how(study),
+        "## Numbers", numbers(groups), "## How it was done", *how(study),
     ])  # fmt: skip
     return findings
 
@@ -82,11 +67,11 @@ def _findings(group: str, members: Sequence[Cell]) -> list[str]:
 def _compare(group: str, cell: Cell, shallow: Cell) -> str:
     """How a 13-layer network stands to the one of 10 layers."""
     tested = tested_on(cell)
-    numbers = (
+    errors = (
         f"training error {cell.spread()} against {shallow.spread()}, {tested} error {cell.spread('test')} against "
         f"{shallow.spread('test')} ({seeds(min(len(cell.outcomes), len(shallow.outcomes)))})"
     )
-    return f"{group}: {cell.arm.label} against {shallow.arm.label}: {_verdict(cell, shallow)}; {numbers}."
+    return f"{group}: {cell.arm.label} against {shallow.arm.label}: {_verdict(cell, shallow)}; {errors}."
 
 
 def _verdict(cell: Cell, shallow: Cell) -> str:

@@ -85,8 +85,8 @@ def _names(depths: Sequence[int]) -> dict[int, str]:
             d: rows[d] if rows[d] in NETWORKS and NETWORKS[rows[d]] == network(made[d]) else made[d] for d in depths
         }  # fmt: skip
     missing = [depth for depth in depths if f"resnet{depth}" not in NETWORKS]
-    kinds = {replace(NETWORKS[f"resnet{d}"], depths=(1,) * 4, widths=(1,) * 4, source="") for d in depths
-             if d not in missing and len(NETWORKS[f"resnet{d}"].depths) == 4}  # fmt: skip
+    rows_found = [NETWORKS[f"resnet{depth}"] for depth in depths if depth not in missing]
+    kinds = {replace(row, depths=(1,) * len(row.depths), source="") for row in rows_found}
     if missing or len(kinds) != 1:
         raise UsageError(
             f"No family of networks has all of the depths {', '.join(map(str, depths))}: for small images any 6n+2 (8, "

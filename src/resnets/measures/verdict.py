@@ -12,7 +12,7 @@ Kind = Literal["not finite", "vanishing", "exploding", "silent", "healthy", "sha
                "used", "unused", "drift", "steps"]  # fmt: skip
 
 # Thresholds: factors between the first block and the last beyond which one learning rate cannot serve both.
-_FAR = 100.0
+FAR = 100.0
 _SHATTERED = 0.1  # cosine between gradients of an image and of its neighbour
 _DEAD = 0.5  # share of channels
 _UNUSED = 0.02  # branch over shortcut
@@ -86,14 +86,14 @@ def _norms(profile: Profile, batch_norm: bool) -> Finding:
     layers = max(1, last.depth - first.depth)
     if last.gradient == 0:
         return Finding("vanishing", f"No gradient leaves the head: it is 0 at {last.site}.")
-    if ratio < 1 / _FAR:
+    if ratio < 1 / FAR:
         per_layer = f" (by {ratio ** (1 / layers):.2f} per layer over {layers} layers)" if ratio else ""
         return Finding(
             "vanishing",
             f"The gradient vanishes on its way to the image: {numbers}, smaller by a factor of {factor(1 / ratio)}"
             f"{per_layer}." if ratio else f"The gradient vanishes on its way to the image: {numbers}.",
         )  # fmt: skip
-    if ratio > _FAR:
+    if ratio > FAR:
         why = (
             " Batch norm holds the size of the signal and lets the gradient grow (Yang et al. 2019, arXiv:1902.08129); "
             "nothing vanishes here, and it is hard to train all the same." if batch_norm else ""
@@ -125,9 +125,9 @@ def _signal(profile: Profile) -> list[Finding]:
                                   f"{last.variance:.2g} at {last.site}.")]  # fmt: skip
     change = last.variance / first.variance
     numbers = f"variance {first.variance:.2g} behind {first.site}, {last.variance:.2g} behind {last.site}"
-    if change < 1 / _FAR**2:
+    if change < 1 / FAR**2:
         return [Finding("fading", f"The signal fades on its way to the head: {numbers}.")]
-    if change > _FAR**2:
+    if change > FAR**2:
         return [Finding("growing", f"The signal grows on its way to the head: {numbers}; expect divergence.")]
     return []
 
