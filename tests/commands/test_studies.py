@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from resnets.commands import _depth_report, _skip_report
+from resnets.commands._amount import Amount
 from resnets.commands._arms import Arm
-from resnets.commands._budget import Amount, Choice, plan_amount
+from resnets.commands._budget import Choice, plan_amount
 from resnets.commands._cells import Cell, compare
 from resnets.commands.study_depth import study_depth
 from resnets.commands.study_lesion import study_lesion
@@ -31,7 +32,7 @@ from resnets.runs.display import Display
 
 from .conftest import SETTINGS, paint
 
-AMOUNT = Amount(seeds=2, budget=None, epochs=1, images=300)
+AMOUNT = Amount(seeds=2, budget=0, epochs=1, images=300)
 SMALL = {"depths": (8,), "amount": AMOUNT, "quiet": True}
 ONE_SEED = {**SMALL, "amount": replace(AMOUNT, seeds=1)}
 
@@ -107,7 +108,7 @@ def test_a_study_that_is_killed_loses_at_most_one_training_and_says_the_same(who
 def test_a_directory_with_another_study_or_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "study").mkdir()
     asked = {"kind": "depth", "data": "digits", "depths": [8], "norms": ["none"], "inits": [], "seeds": 9,
-             "budget": None, "epochs": 1, "images": 300, "image_size": None}  # fmt: skip
+             "budget": 0, "epochs": 1, "images": 300, "image_size": None}  # fmt: skip
     (tmp_path / "study" / "study.json").write_text(json.dumps({"format": 1, "asked": asked}), encoding="utf-8")
     with pytest.raises(UsageError, match="seeds 9"):
         study_depth("digits", norms=["none"], **SMALL, output=tmp_path / "study")  # type: ignore[arg-type]
@@ -135,7 +136,18 @@ def test_what_cannot_be_studied_is_refused_before_anything_is_written(
     assert not (tmp_path / "study").exists()
 
 
-@pytest.mark.parametrize("wrong", [{"seeds": 0}, {"images": 5}, {"epochs": 0}, {"budget": 0.5}, {"image_size": 0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"seeds": 0},
+        {"images": 5},
+        {"epochs": 0},
+        {"budget": 0.5},
+        {"budget": -1},
+        {"budget": float("nan")},
+        {"image_size": 0},
+    ],
+)
 def test_an_amount_that_nobody_can_mean_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=next(iter(wrong))):
         Amount(**wrong)
@@ -234,7 +246,7 @@ def test_a_budget_settles_images_and_epochs_or_says_how_long_it_takes() -> None:
     assert any("1.5 minutes are enough" in note for note in record["notes"])
     with pytest.raises(UsageError, match="it takes about"):
         plan_amount(Amount(budget=1, epochs=10_000), choices[1:], data, display)
-    given = plan_amount(Amount(budget=None, epochs=3, images=200, image_size=16), choices[1:], data, display)
+    given = plan_amount(Amount(budget=0, epochs=3, images=200, image_size=16), choices[1:], data, display)
     assert (given["preprocess"]["height"], given["most"]["train"], given["recipe"]["epochs"]) == (16, 200, 3)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from resnets.cli.shared import Json, Quiet, Verbose, app, print_json, start, study_app
+from resnets.commands._amount import HOUR, Amount
 from resnets.errors import UsageError
 
 
@@ -56,11 +57,7 @@ def diagnose(
 
 
 ImagesOf = Annotated[str, Parameter(help="Folder of class folders, .csv, .npz, or a data set's name.")]
-Budget = Annotated[float, Parameter(help="Minutes for all of it; chooses what is not given. 0 is no limit.")]
-Epochs = Annotated[int | None, Parameter(help="Passes over the training images.")]
-Images = Annotated[int | None, Parameter(help="Training images to use at most.")]
-Side = Annotated[int | None, Parameter(help="Side of the networks' input, in pixels.")]
-Seeds = Annotated[int, Parameter(help="Trainings of each kind.")]
+HowMuch = Annotated[Amount, Parameter(name="*")]
 Inits = Annotated[
     list[str] | None,
     Parameter(consume_multiple=True, negative="", help="Of he_fan_out, he_normal, glorot_uniform; the usual one."),
@@ -80,11 +77,7 @@ def depth(
         list[str] | None, Parameter(consume_multiple=True, negative="", help="Of none, batch, group; none and batch.")
     ] = None,
     inits: Inits = None,
-    seeds: Seeds = 3,
-    budget: Budget = 60,
-    epochs: Epochs = None,
-    images: Images = None,
-    image_size: Side = None,
+    amount: HowMuch = HOUR,
     output: Output = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -98,10 +91,8 @@ def depth(
       resnets study depth flowers/ --depths 18 34 --norms batch --budget 240
     """
     start(verbose)
-    from resnets.commands._budget import Amount
     from resnets.commands.study_depth import study_depth
 
-    amount = Amount(seeds, budget or None, epochs, images, image_size)
     study_depth(
         data, depths=depths or (), norms=norms or ("none", "batch"), inits=inits or (), amount=amount, output=output,
         quiet=quiet,
@@ -117,11 +108,7 @@ def skip(
     ] = None,
     inits: Inits = None,
     width: Annotated[float | None, Parameter(help="Share of the channels; 1, or what the budget allows.")] = None,
-    seeds: Seeds = 3,
-    budget: Budget = 60,
-    epochs: Epochs = None,
-    images: Images = None,
-    image_size: Side = None,
+    amount: HowMuch = HOUR,
     output: Output = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -134,19 +121,12 @@ def skip(
       resnets study skip fashion_mnist --norms none --budget 60
     """
     start(verbose)
-    from resnets.commands._budget import Amount
     from resnets.commands.study_skip import study_skip
 
-    amount = Amount(seeds, budget or None, epochs, images, image_size)
     study_skip(
-        data,
-        norms=norms or ("none", "batch"),
-        inits=inits or (),
-        width=width,
-        amount=amount,
-        output=output,
+        data, norms=norms or ("none", "batch"), inits=inits or (), width=width, amount=amount, output=output,
         quiet=quiet,
-    )
+    )  # fmt: skip
 
 
 @study_app.command

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from resnets.commands._amount import Amount
 from resnets.commands._arms import Arm, interleaved
 from resnets.data.dataset import DataSet
 from resnets.data.preprocess import check_side, derive
@@ -33,38 +34,6 @@ _LEAST_SIDE, _LEAST_EPOCHS, _MOST_EPOCHS = 14, 8, 20
 _GOOD_IMAGES, _LEAST_IMAGES = 20_000, 2_000
 _SHARE = 0.85  # of the budget that is planned for: a training is slower than its steps, and machines vary
 _UNNORMED = 0.7  # time of a network without batch norm over one with, measured on two cores
-
-
-@dataclass(frozen=True)
-class Amount:
-    """How much a study trains; what is None is chosen so that the budget is kept.
-
-    Attributes:
-        seeds: Trainings of each kind.
-        budget: Minutes in which all must be done. None takes what is given, and else 5 epochs of all images at their
-            own size.
-        epochs: Passes over the training images.
-        images: Training images.
-        image_size: Side of the networks' input, in pixels.
-
-    Raises:
-        UsageError: A number is not possible.
-    """
-
-    seeds: int = 3
-    budget: float | None = 60
-    epochs: int | None = None
-    images: int | None = None
-    image_size: int | None = None
-
-    def __post_init__(self) -> None:
-        for name, least in (("seeds", 1), ("budget", 1), ("epochs", 1), ("images", 100), ("image_size", 1)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise UsageError(f"{name} must be at least {least}, not {value}.")
-
-
-HOUR = Amount()
 
 
 @dataclass(frozen=True)

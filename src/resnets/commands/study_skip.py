@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from resnets.commands._amount import HOUR, Amount
 from resnets.commands._arms import Arm, make_arm
-from resnets.commands._budget import HOUR, Amount, Choice, check_different, plan_amount
+from resnets.commands._budget import Choice, check_different, plan_amount
 from resnets.commands._skip_report import write_skip_report
 from resnets.commands._study import carry_out, open_study
 from resnets.data.load import load, locate
