@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from resnets.commands._amount import HOUR, Amount
 from resnets.commands._arms import Arm, make_arm, usual_starts
-from resnets.commands._budget import Choice, check_different, plan_amount
+from resnets.commands._budget import Choice, check_different
+from resnets.commands._conduct import conduct
 from resnets.commands._depth_report import write_depth_report
-from resnets.commands._study import carry_out, open_study
-from resnets.data.load import load, locate
 from resnets.errors import UsageError
 from resnets.networks.catalog import NETWORKS, network, plain_twin
-from resnets.runs.directory import as_file_name, runs_folder
 from resnets.runs.display import Display
 
 _DEPTHS = ((20, 32, 56), (20, 56), (8, 20))
@@ -45,19 +43,13 @@ def study_depth(
         DataError: The data cannot be used.
         StoppedError: A signal came; the same command goes on.
     """
-    display, data = Display(quiet=quiet), locate(data)
-    own = {"depths": list(depths), "norms": list(norms), "inits": list(inits)}
-    asked = {"kind": "depth", "data": data, **own, **asdict(amount)}
     check_different(depths=depths, norms=norms, inits=inits)
     choices = [
         Choice(f"depths {', '.join(map(str, some))}", tuple(_arms(some, norms, inits, amount.seeds)))
         for some in ([depths] if depths else _DEPTHS)
     ]
-    with display.waiting("reading the data"):
-        dataset = load(data)
-    root = output or runs_folder() / as_file_name(f"study-depth-{dataset.name}")
-    study = open_study(root, asked, lambda: plan_amount(amount, choices, dataset, display))
-    return carry_out(study, dataset, display, write_depth_report)
+    own = {"depths": list(depths), "norms": list(norms), "inits": list(inits)}
+    return conduct("depth", data, own, choices, amount, output, write_depth_report, Display(quiet=quiet))
 
 
 def _arms(depths: Sequence[int], norms: Sequence[str], inits: Sequence[str], seeds: int) -> list[Arm]:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from resnets.commands._amount import HOUR, Amount
 from resnets.commands._arms import Arm, make_arm
-from resnets.commands._budget import Choice, check_different, plan_amount
+from resnets.commands._budget import Choice, check_different
+from resnets.commands._conduct import conduct
 from resnets.commands._skip_report import write_skip_report
-from resnets.commands._study import carry_out, open_study
-from resnets.data.load import load, locate
 from resnets.errors import UsageError, unknown
-from resnets.runs.directory import as_file_name, runs_folder
 from resnets.runs.display import Display
 
 NETWORKS = ("vgg10", "vgg13", "vgg13-skip", "vgg13-skip-last")
@@ -46,8 +43,6 @@ def study_skip(
         DataError: The data cannot be used.
         StoppedError: A signal came; the same command goes on.
     """
-    display, data = Display(quiet=quiet), locate(data)
-    asked = {"kind": "skip", "data": data, "norms": list(norms), "inits": list(inits), "width": width, **asdict(amount)}
     check_different(norms=norms, inits=inits)
     for norm in norms:
         if norm not in _STARTS:
@@ -58,11 +53,8 @@ def study_skip(
         Choice(f"width {share:g}", tuple(_arms(norms, inits, share, amount.seeds)))
         for share in ([width] if width else _WIDTHS)
     ]
-    with display.waiting("reading the data"):
-        dataset = load(data)
-    root = output or runs_folder() / as_file_name(f"study-skip-{dataset.name}")
-    study = open_study(root, asked, lambda: plan_amount(amount, choices, dataset, display))
-    return carry_out(study, dataset, display, write_skip_report)
+    own = {"norms": list(norms), "inits": list(inits), "width": width}
+    return conduct("skip", data, own, choices, amount, output, write_skip_report, Display(quiet=quiet))
 
 
 def _arms(norms: Sequence[str], inits: Sequence[str], width: float, seeds: int) -> list[Arm]:
