@@ -25,20 +25,59 @@ def blocks(name: str) -> list[str]:
     return re.findall(r"^```(?:python)?\n(.*?)^```", (ROOT / name).read_text(encoding="utf-8"), re.M | re.S)
 
 
-def commands() -> list[str]:
-    lines = [line for block in blocks("README.md") for line in block.splitlines() if line.startswith("resnets ")]
+def commands(name: str = "README.md") -> list[str]:
+    lines = [line for block in blocks(name) for line in block.splitlines() if line.startswith("resnets ")]
     return [line for line in lines if not any(word in line for word in SLOW_WORDS)]
 
 
-def test_both_readmes_hold_the_same_blocks() -> None:
-    assert blocks("README.md") == blocks("README.zh-CN.md")
-    assert len(commands()) >= 10
+BOTH_LANGUAGES = pytest.mark.parametrize(
+    "names", [("README.md", "README.zh-CN.md"), ("docs/why-depth-works.md", "docs/why-depth-works.zh-CN.md")]
+)
 
 
-def test_every_inline_command_is_the_same_in_both() -> None:
+@BOTH_LANGUAGES
+def test_both_languages_hold_the_same_blocks(names: tuple[str, str]) -> None:
+    assert blocks(names[0]) == blocks(names[1])
+    assert len(commands(names[0])) >= 5
+
+
+@BOTH_LANGUAGES
+def test_every_inline_command_is_the_same_in_both(names: tuple[str, str]) -> None:
     inline = [set(re.findall(r"`((?:resnets|make|pip)[ .][^`]+)`", (ROOT / name).read_text(encoding="utf-8")))
-              for name in ("README.md", "README.zh-CN.md")]  # fmt: skip
+              for name in names]  # fmt: skip
     assert inline[0] == inline[1]
+
+
+@BOTH_LANGUAGES
+def test_both_languages_tell_the_same_numbers_and_pictures(names: tuple[str, str]) -> None:
+    """Percentages and cells of tables that are numbers, and pictures in the language of the page."""
+    texts = [(ROOT / name).read_text(encoding="utf-8") for name in names]
+    found = [sorted(re.findall(r"\d+\.\d+ ?%|(?<=\| )[\d.e-]+(?= \|)", text)) for text in texts]
+    assert found[0] == found[1]
+    pictures = [re.findall(r"\]\(([^)]+\.png)\)", text) for text in texts]
+    assert pictures[0] == [name.replace(".zh.png", ".png") for name in pictures[1]]
+
+
+def test_the_studies_of_the_page_on_depth_are_commands_of_this_version() -> None:
+    """They take an hour together, so here they are only read; the README's, which run, are the same ones in small."""
+    for line in commands("docs/why-depth-works.md"):
+        cli.app.parse_args(shlex.split(line)[1:], exit_on_error=False, print_error=False)
+        assert shlex.split(line)[1:3] in [shlex.split(other)[1:3] for other in commands()] or "train" in line
+
+
+def test_the_page_on_depth_names_the_thresholds_of_the_verdicts() -> None:
+    from resnets.measures import verdict
+
+    for name in ("docs/why-depth-works.md", "docs/why-depth-works.zh-CN.md"):
+        page = (ROOT / name).read_text(encoding="utf-8")
+        rows = dict(re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", page, re.M))
+        for word, value in {
+            "vanishing, exploding": f"{verdict.FAR:g}", "shattered": f"{verdict._SHATTERED:g}",
+            "fading, growing": f"{verdict.FAR**2:,.0f}", "unused": f"{verdict._UNUSED:g}",
+            "drift": f"{verdict._DRIFT:g}", "steps": f"{verdict._LARGEST_UPDATE:g}",
+        }.items():  # fmt: skip
+            (text,) = [text for key, text in rows.items() if word in key]
+            assert value in text, f"{name}: {word}"
 
 
 def test_every_linked_file_is_there() -> None:
@@ -49,6 +88,8 @@ def test_every_linked_file_is_there() -> None:
         "docs/results.md",
         "docs/networks.md",
         "docs/weights.md",
+        "docs/why-depth-works.md",
+        "docs/why-depth-works.zh-CN.md",
     ):
         page = ROOT / name
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):

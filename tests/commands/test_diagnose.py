@@ -86,12 +86,57 @@ def test_of_a_run_that_diverged_it_names_the_layer_and_the_step(pictures: Path, 
     found = diagnose_run(tmp_path / "run", quiet=True)
     assert found.divergence is not None
     assert found.divergence.step == step
+    assert found.divergence.where != "unknown"
     model = resnets.build("resnet8:norm=none", 3, (16, 16, 3))
     assert found.divergence.layer in {layer.name for layer in model.layers}
     assert found.divergence.layer in found.verdict.splitlines()[0]
     saved = json.loads((tmp_path / "run" / "diagnosis.json").read_text(encoding="utf-8"))
     assert saved["divergence"]["layer"] == found.divergence.layer
     assert not open_run(tmp_path / "run").finished
+
+
+def test_steps_to_a_divergence_are_gone_again_to_the_last_bit(tmp_path: Path) -> None:
+    settings = {"learning_rate": 8.0, "epochs": 3, "precision": "float32"}
+    with pytest.raises(DivergedError):
+        train("digits", network="resnet20:norm=none:conv_bias=all", settings=settings, output=tmp_path / "run",
+              quiet=True)  # fmt: skip
+    saved = json.loads((tmp_path / "run" / "divergence.json").read_text(encoding="utf-8"))
+    found = diagnose_run(tmp_path / "run", quiet=True).divergence
+    assert found is not None
+    assert (found.step, found.where != "unknown") == (saved["step"], True)
+    assert saved["step"] > 2
+
+
+def test_weights_that_break_at_once_and_a_validation_that_breaks_are_told_as_such(seeded: None) -> None:
+    from resnets.measures.divergence import locate
+
+    model = resnets.build("resnet8:norm=none", 3, (8, 8, 1))
+    images = np.zeros((2, 8, 8, 1), np.float32)
+    assert locate(model, images, 4, what="validation loss") is None
+    model.get_layer("head_logits").kernel.assign(np.full((64, 3), 3e38, np.float32))
+    model.get_layer("head_logits").bias.assign(np.full(3, np.inf, np.float32))
+    found = locate(model, images, 4, what="validation loss")
+    assert found is not None
+    assert found.in_words().startswith("The validation loss broke behind step 4: this step broke the weights of head")
+    for variable in model.trainable_variables:
+        variable.assign(np.full(variable.shape, np.nan, np.float32))
+    found = locate(model, images, 4)
+    assert found is not None
+    assert "broke all weights at once" in found.in_words()
+    diagnosis = diagnose_model(model, [(images, np.zeros(2, np.int64))])
+    assert "weights are no finite numbers: the training diverged earlier" in diagnosis.verdict
+
+
+def test_a_signal_in_the_last_step_is_handed_on_when_the_run_is_written(pictures: Path, tmp_path: Path) -> None:
+    import signal
+
+    from resnets.runs.callbacks import Recorder
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Recorder, "late_signal", property(lambda self: signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):
+            train(str(pictures), network="resnet8", settings=SETTINGS, output=tmp_path / "run", quiet=True)
+    assert open_run(tmp_path / "run").finished
 
 
 def test_a_model_of_ones_own_is_looked_into_with_labels_of_every_form(seeded: None) -> None:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from resnets.commands import _depth_report, _skip_report
@@ -24,6 +25,7 @@ from resnets.commands.study_depth import study_depth
 from resnets.commands.study_lesion import study_lesion
 from resnets.commands.study_skip import study_skip
 from resnets.commands.train import train
+from resnets.data.dataset import DataSet, Split
 from resnets.data.load import load
 from resnets.errors import DataError, UsageError
 from resnets.networks.catalog import network
@@ -121,7 +123,7 @@ def test_a_directory_with_another_study_or_something_else_is_refused(tmp_path: P
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"depths": (9,)}, "No family"), ({"depths": (18, 50)}, "No family"),
+        ({"depths": (9,)}, "No family"), ({"depths": (18, 50)}, "No family"), ({"depths": (20, 34)}, "No family"),
         ({"depths": (18, 164)}, "No family"), ({"norms": ("none", "none")}, "differ"),
         ({"norms": ("bach",)}, "norm"),
         ({"depths": (8, 8)}, "differ"),
@@ -154,9 +156,9 @@ def test_an_amount_that_nobody_can_mean_is_refused(wrong: dict[str, Any]) -> Non
 
 
 def test_depths_are_of_networks_that_differ_in_nothing_else() -> None:
-    from resnets.commands.study_depth import _names, plain_name
+    from resnets.commands.study_depth import _label, _names, plain_name
 
-    for depths in ((20, 26, 56), (38,), (18, 34), (50, 101, 152)):
+    for depths in ((20, 26, 56), (38,), (18, 34), (50, 101, 152), (50,)):
         names = _names(depths)
         specs = [network(name) for name in names.values()]
         assert [spec.layers for spec in specs] == list(depths)
@@ -165,18 +167,25 @@ def test_depths_are_of_networks_that_differ_in_nothing_else() -> None:
             twin = network(plain_name(name))
             assert twin.depths == network(name).depths
             assert not twin.is_residual
+    assert _label("resnet", 26, _names((20, 26))[26]) == "resnet26 (6n+2)"  # resnet26 is a network for photographs
+    assert _label("plain", 20, "resnet20") == "plain20"
+    assert _names((50,)) == {50: "resnet50"}
 
 
-def cell(network_name: str, train: list[float], *, test: list[float] | None = None, ratios: Any = 1.0) -> Cell:
+def cell(
+    network_name: str, train: list[float], *, test: list[float] | None = None, ratios: Any = 1.0,
+    trained_on: int = 50_000,
+) -> Cell:  # fmt: skip
     """A network with these errors by seed."""
     arm = Arm("batch, he_fan_out", network_name, network_name, 8, network_name.startswith("resnet"), 0, 0.1)
     ratios = ratios if isinstance(ratios, list) else [ratios] * len(train)
     outcomes = [
         {"train_error": a, "test_error": b, "diverged": 7 if a == 90 else None, "tested_on": "test",
-         "images": {"train": 10_000, "test": 10_000}, "start": {"first_to_last": r, "neighbours": 0.5}}
+         "images": {"train": 10_000, "test": 10_000}, "trained_on": trained_on, "chance": {"train": 90, "test": 90},
+         "start": {"first_to_last": r, "neighbours": None if r == 0 else 0.5}}
         for a, b, r in zip(train, test or train, ratios, strict=True)
     ]  # fmt: skip
-    return Cell(arm, 10, outcomes, [[1.0] for _ in train])
+    return Cell(arm, outcomes, [[1.0] for _ in train])
 
 
 @pytest.mark.parametrize(
@@ -191,10 +200,21 @@ def test_two_networks_are_told_apart_only_beyond_the_noise(deep: list[float], sh
     assert compare(cell("a", deep), cell("b", shallow), "train") == order
 
 
+def test_training_errors_of_all_images_have_no_noise_of_sampling() -> None:
+    deep, shallow = [6.0, 6.1, 6.05], [5.5, 5.6, 5.55]
+    whole, part = ({"trained_on": count} for count in (10_000, 1_000_000))
+    assert compare(cell("a", deep, **whole), cell("b", shallow, **whole), "train") == "worse"  # type: ignore[arg-type]
+    assert compare(cell("a", deep, **part), cell("b", shallow, **part), "train") == "unclear"  # type: ignore[arg-type]
+
+
 def test_what_reports_say_of_networks_that_do_not_learn_or_whose_gradient_is_gone() -> None:
     gone, good = cell("plain110", [90, 90], ratios=[0.0, 1e-30]), cell("resnet110", [5, 5.1])
-    assert "vanishes: at the first block it is exactly 0" in _depth_report._gradient_sentence("g", gone, good)
-    assert "not finite" in _depth_report._gradient_sentence("g", cell("plain8", [5, 5], ratios=[None, 1.0]), good)
+    assert "(1 of 2 seeds: exactly 0)" in _depth_report._gradient_sentence("g", gone, good)
+    zero = cell("plain110", [90, 90], ratios=[0.0, 0.0])
+    assert "vanishes: at the first block it is exactly 0." not in _depth_report._gradient_sentence("g", good, good)
+    assert "vanishes: at the first block it is exactly 0" in _depth_report._gradient_sentence("g", zero, good)
+    assert (gone.neighbours, zero.neighbours) == (0.5, None)
+    assert "has no size" in _depth_report._gradient_sentence("g", cell("plain8", [5, 5], ratios=[None, 1.0]), good)
     assert "neither learns" in _depth_report._depth_sentence("g", cell("plain8", [90, 90]), gone)
     assert "2 of 2 diverged" in _depth_report._training_sentence("g", gone, good)
     assert "neither learns" in _skip_report._compare("g", gone, cell("vgg10", [90, 90]))
@@ -234,11 +254,35 @@ def test_an_arm_that_diverges_counts_as_guessing_and_can_be_diagnosed(tmp_path: 
     assert found.divergence.step == json.loads((arm / "outcome.json").read_text(encoding="utf-8"))["diverged"]
 
 
+def test_small_and_unbalanced_folders_are_planned_and_judged(tmp_path: Path) -> None:
+    folder = paint(tmp_path / "pictures", each=40, side=16)
+    for path in sorted((folder / "狗").iterdir())[10:]:
+        path.unlink()
+    data = load(str(folder))
+    record = plan_amount(
+        Amount(budget=2, images=100), [Choice("one", (Arm("b", "resnet8", "r", 8, True, 0, 0.1),))], data,
+        Display(quiet=True),
+    )  # fmt: skip
+    assert record["most"]["train"] == len(data.splits["train"]) < 100
+    assert record["recipe"]["epochs"] > 20  # few images, so more passes
+    train = data.splits["train"]
+    counts = np.bincount(train.labels)
+    assert train.chance() == pytest.approx(100 * (1 - counts.max() / counts.sum()))
+    few = train.sample(20)
+    assert len(set(few.labels.tolist())) == 3  # folders are sorted by class; a sample is not the first class
+    assert list(few.ids) == sorted(few.ids)
+
+
 def test_a_budget_settles_images_and_epochs_or_says_how_long_it_takes() -> None:
     data, display = load("digits"), Display(quiet=True)
     choices = [
         Choice(f"depth {n}", (Arm("batch, he_fan_out", f"resnet{n}", f"resnet{n}", n, True, 0, 0.1),)) for n in (110, 8)
     ]
+    labels = np.arange(200) % 10
+    split = Split(np.zeros((200, 224, 224, 1), np.uint8), labels, tuple(map(str, labels)))
+    large = DataSet("large", data.classes, {"train": split, "val": split}, True, 1, 224)
+    notes = plan_amount(Amount(budget=1.5), choices, large, display)["notes"]
+    assert notes[0] == "depth 110 at 224 pixels: 232 times the work of 14 pixels"  # not tried: it would fill the memory
     record = plan_amount(Amount(budget=1.5), choices, data, display)
     assert record["arms"][0]["network"] in ("resnet110", "resnet8")
     assert record["recipe"]["epochs"] >= 8
@@ -312,6 +356,20 @@ def test_lesions_of_runs_on_different_data_are_refused(
     with pytest.raises(UsageError, match="images"):
         study_lesion(twins[0].root, images=1, quiet=True)
     assert open_run(twins[0].root).finished
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("twins")
+def test_lesions_are_measured_on_other_images_too(
+    twins: tuple[RunDirectory, RunDirectory], trained: RunDirectory, tmp_path: Path
+) -> None:
+    other = paint(tmp_path / "other", tuple(map(str, range(10))), each=4, side=8)
+    root = study_lesion(twins[0].root, data=str(other), draws=1, output=tmp_path / "l", quiet=True)
+    text = (root / "report.md").read_text(encoding="utf-8")
+    assert "40 labelled images of other" in text
+    assert "Measured on resnet14, 40 labelled images of other" in text
+    with pytest.raises(UsageError, match="different data"):
+        study_lesion(twins[0].root, plain=trained.root, data=str(other), output=tmp_path / "m", quiet=True)
 
 
 @pytest.mark.slow

@@ -96,7 +96,7 @@ def test_a_dollar_sign_in_a_name_is_a_dollar_sign(tmp_path: Path) -> None:
 def test_every_text_is_there_in_both_languages_and_used() -> None:
     source = "".join(p.read_text(encoding="utf-8") for p in Path(words.__file__).parents[1].rglob("*.py"))
     named = {*re.findall(r"""["'](\w+)["']""", source.replace(Path(words.__file__).read_text(encoding="utf-8"), ""))}
-    built = {"train_error", "test_error", "val_error"}  # made of the name of a split
+    built = {"train_error", "test_error", "val_error", "all_error"}  # made of the name of a split
     assert set(words._WORDS) <= named | built
     for english, chinese in words._WORDS.values():
         assert english.isascii()
@@ -139,7 +139,7 @@ def test_points_and_training_curves_take_what_diverged_at_once() -> None:
     figure = draw_points([("vgg10", [5.0, 6.0], [8.0, 9.0]), ("vgg13", [90.0], [90.0])], "title")
     assert {"vgg10", "vgg13", "5.50", "90.00"} <= set(texts(figure))
     figure = draw_training(
-        [("none", [("plain", False, [[2.3, 2.2], [2.1, 2.0]]), ("gone", True, [[], [1.0]])])], "title"
+        [("none", [("plain", False, 0, [[2.3, 2.2], [2.1, 2.0]]), ("gone", True, 1, [[], [1.0]])])], "title"
     )
     assert any("gone: diverged 1/2" in text for text in texts(figure))
     np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), [2.2, 2.1])

@@ -38,10 +38,17 @@ def test_the_first_layer_that_overflows_is_named(layer: str) -> None:
 
 def test_weights_that_are_no_numbers_are_named_before_any_output() -> None:
     broken = model()
-    broken.get_layer("stage2_block1_conv2").bias.assign(np.full(32, np.nan, np.float32))
-    found = locate(broken, IMAGES, 2)
+    kernel = broken.get_layer("stage2_block1_conv1").kernel
+    kernel.assign(np.asarray(kernel) * 1e20)
+    before = {v.path: np.array(v) for v in broken.variables}
+    for layer in ("stage1_block1_conv1", "stage3_block1_conv2"):  # the gradient came by the second of them first
+        bias = broken.get_layer(layer).bias
+        bias.assign(np.full(bias.shape, np.nan, np.float32))
+    found = locate(broken, IMAGES, 2, before)
     assert found is not None
-    assert (found.layer, found.where) == ("stage2_block1_conv2", "weights")
+    assert (found.layer, found.where, found.largest) == ("stage3_block1_conv2", "weights", "stage2_block1_conv1")
+    assert np.isnan(np.asarray(broken.get_layer("stage1_block1_conv1").bias)).all()
+    assert locate(broken, IMAGES, 2).largest == ""  # type: ignore[union-attr]
 
 
 def test_a_signal_that_is_only_huge_is_said_to_be_so() -> None:

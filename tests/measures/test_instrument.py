@@ -42,9 +42,24 @@ def test_projections_and_gates_do_not_count_as_depth() -> None:
 def test_a_model_of_other_names_has_a_site_per_layer_with_weights() -> None:
     model = keras.Sequential([
         keras.layers.Input((8, 8, 3)), keras.layers.Conv2D(4, 3, name="a"), keras.layers.BatchNormalization(),
-        keras.layers.ReLU(), keras.layers.Flatten(), keras.layers.Dense(5, name="b"),
+        keras.layers.ReLU(name="relu"), keras.layers.Flatten(), keras.layers.Dense(5, name="b"),
     ])  # fmt: skip
-    assert [(s.name, s.depth) for s in sites(model)] == [("a", 1), ("b", 2)]
+    assert [(s.name, s.depth, s.end) for s in sites(model)] == [("a", 1, "relu"), ("b", 2, "b")]
+    inner = keras.Sequential(model.layers[:3], name="inner")
+    both = keras.Sequential([keras.layers.Input((8, 8, 3)), inner, keras.layers.Flatten(), keras.layers.Dense(3)])
+    with pytest.raises(UsageError, match="layer inner is a model of its own"):
+        sites(both)
+
+
+def test_branches_of_a_foreign_graph_keep_their_own_norms() -> None:
+    image = keras.Input((8, 8, 3))
+    left, right = (keras.layers.Conv2D(4, 1, name=name)(image) for name in ("left", "right"))
+    right = keras.layers.BatchNormalization(name="of_right")(right)
+    both = keras.layers.Activation("relu", name="of_both")(keras.layers.Add()([left, right]))
+    model = keras.Model(image, keras.layers.Dense(3, "softmax", name="top")(keras.layers.Flatten()(both)))
+    assert {s.name: s.layers for s in sites(model)} == {
+        "left": ["left"], "right": ["right", "of_right"], "top": ["top"]
+    }  # fmt: skip
 
 
 def test_a_basic_block_in_ones_own_model_is_a_site() -> None:

@@ -134,6 +134,7 @@ def lesion(
     run: Annotated[Path, Parameter(help="Run of a residual network, or runs/latest.")],
     *,
     plain: Annotated[Path | None, Parameter(help="Run of its plain twin on the same data.")] = None,
+    data: Annotated[str | None, Parameter(help="Labelled images to measure on; the run's own by default.")] = None,
     images: Annotated[int, Parameter(help="Test images to measure on at most.")] = 2000,
     draws: Annotated[int, Parameter(help="How often several blocks are drawn for each count.")] = 5,
     output: Annotated[Path | None, Parameter(help="Folder for report, numbers and figures.")] = None,
@@ -149,4 +150,4 @@ def lesion(
     start(verbose)
     from resnets.commands.study_lesion import study_lesion
 
-    study_lesion(run, plain=plain, images=images, draws=draws, output=output, quiet=quiet)
+    study_lesion(run, plain=plain, data=data, images=images, draws=draws, output=output, quiet=quiet)

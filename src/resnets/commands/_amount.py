@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from resnets.errors import UsageError
 
+MEASURED = 10_000  # images that an error is measured on, at most
+
 
 @dataclass(frozen=True)
 class Amount:

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from resnets.commands._amount import MEASURED
 from resnets.commands._arms import Arm
 from resnets.commands._fitting import Plan, build_model, fit
 from resnets.commands._record import write_record
@@ -31,7 +32,6 @@ from resnets.runs.directory import RunDirectory, create, read_json, write_json
 from resnets.runs.display import Display
 
 _PROFILED = 128  # images per batch on which gradients are measured, two batches
-_MEASURED = 10_000  # training images on which the final training error is measured
 
 
 def run_arm(study: Study, arm: Arm, data: DataSet, preprocess: Preprocess) -> dict[str, Any]:
@@ -93,13 +93,14 @@ def _measure(run: RunDirectory, plan: Plan) -> dict[str, Any]:
     flow = GradientFlow(model, plan.preprocess.image_shape, len(batches[0][0]))
     splits = _measured(plan)
     found: dict[str, Any] = {
-        "images": {name: len(split) for name, split in splits.items()}, "diverged": None,
+        "images": {name: len(split) for name, split in splits.items()}, "trained_on": len(plan.data.splits["train"]),
+        "chance": {name: split.chance() for name, split in splits.items()}, "diverged": None,
         "tested_on": "test" if "test" in plan.data.splits else "val",
         "start": flow.profile(batches).to_dict(), "end": None,
     }  # fmt: skip
     if not run.finished:
-        chance = 100 * (1 - 1 / len(plan.data.classes))
-        errors = dict.fromkeys(("train_error", "test_error"), chance) | dict.fromkeys(("train_loss", "test_loss"))
+        errors: dict[str, float | None] = {f"{name}_error": split.chance() for name, split in splits.items()}
+        errors |= dict.fromkeys(("train_loss", "test_loss"))
         return {**found, **errors, "diverged": int(read_json(run.divergence)["step"])}
     load_weights(model, run.weights)
     found["end"] = flow.profile(batches).to_dict()
@@ -119,13 +120,9 @@ def _profiled(plan: Plan) -> list[tuple[NDArray[np.float32], NDArray[np.float32]
 
 
 def _measured(plan: Plan) -> dict[str, Split]:
-    """What errors are measured on: the first ten thousand training images, and all test or else validation images."""
+    """What errors are measured on: some training images, and all test or else validation images."""
     splits = plan.data.splits
-    train = splits["train"]
-    return {
-        "train": train.take(np.arange(min(len(train), _MEASURED))),
-        "test": splits["test"] if "test" in splits else splits["val"],
-    }
+    return {"train": splits["train"].sample(MEASURED), "test": splits["test"] if "test" in splits else splits["val"]}
 
 
 def _errors(model: keras.Model, plan: Plan, split: Split) -> tuple[float, float | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from resnets.commands._amount import Amount
+from resnets.commands._amount import MEASURED, Amount
 from resnets.commands._arms import Arm, interleaved
 from resnets.data.dataset import DataSet
 from resnets.data.preprocess import check_side, derive
@@ -28,9 +29,10 @@ RECIPE = Recipe(
     epochs=5, batch_size=128, learning_rate=0.03, weight_decay=1e-4, schedule="cosine", warmup=0.1, precision="auto",
     source="one plain recipe for all: SGD with momentum, cosine, no augmentation, so that training errors compare",
 )  # fmt: skip
-_VALIDATION, _TESTED = 1000, 10_000
+_VALIDATION = 1000
 # Training error tells how well a network can be optimised, so epochs are worth more than images.
 _LEAST_SIDE, _LEAST_EPOCHS, _MOST_EPOCHS = 14, 8, 20
+_MOST_VISITS = 200_000  # with few images more epochs are worth it, up to this many images passed
 _GOOD_IMAGES, _LEAST_IMAGES = 20_000, 2_000
 _SHARE = 0.85  # of the budget that is planned for: a training is slower than its steps, and machines vary
 _UNNORMED = 0.7  # time of a network without batch norm over one with, measured on two cores
@@ -60,6 +62,21 @@ def check_different(**lists: Sequence[Any]) -> None:
             raise UsageError(f"{name} takes different values, not {', '.join(map(str, values))}.")
 
 
+@dataclass(frozen=True)
+class _Size:
+    """How much is trained, settled.
+
+    Attributes:
+        epochs: Passes over the training images.
+        images: Training images.
+        side: Of the networks' input, in pixels; None leaves it to the images.
+    """
+
+    epochs: int
+    images: int
+    side: int | None
+
+
 def plan_amount(amount: Amount, choices: Sequence[Choice], dataset: DataSet, display: Display) -> dict[str, Any]:
     """Settle trainings, epochs, images and image size; with a budget, by timing the machine.
 
@@ -76,84 +93,100 @@ def plan_amount(amount: Amount, choices: Sequence[Choice], dataset: DataSet, dis
         UsageError: The budget is too small, or the networks cannot take the images.
     """
     check_side(amount.image_size)
-    amount = replace(amount, images=amount.images and min(amount.images, len(dataset.splits["train"])))
+    total = len(dataset.splits["train"])
+    images = min(amount.images, total) if amount.images else None
     if not amount.budget:
         least, own = _least_side(choices[0].arms), derive(dataset)[0]
         side = amount.image_size or (least if min(own.height, own.width) < least else None)
-        return _planned(replace(amount, image_size=side), choices[0], dataset, ["no budget: numbers as given"])
+        size = _Size(amount.epochs or RECIPE.epochs, images or total, side)
+        return _planned(size, choices[0], dataset, ["no budget: numbers as given"])
     with display.waiting("timing the machine"):
-        return _fit_budget(amount.budget, amount, choices, dataset)
+        return _fit_budget(amount, images, choices, dataset)
 
 
-def _planned(amount: Amount, choice: Choice, dataset: DataSet, notes: list[str]) -> dict[str, Any]:
+def _planned(size: _Size, choice: Choice, dataset: DataSet, notes: list[str]) -> dict[str, Any]:
     """The record of a study of this size."""
-    preprocess, _ = derive(dataset, amount.image_size)
+    preprocess, _ = derive(dataset, size.side)
     for network in {arm.network for arm in choice.arms}:
         check_image_shape(named_network(network), len(dataset.classes), preprocess.image_shape)
-    train = len(dataset.splits["train"])
-    most = {name: min(len(split), _TESTED) for name, split in dataset.splits.items()}
-    most |= {"train": min(train, amount.images or train), "val": min(most["val"], _VALIDATION)}
-    epochs = amount.epochs or RECIPE.epochs
-    side = f"{preprocess.height}x{preprocess.width}"
-    batch = min(RECIPE.batch_size, max(1, most["train"] // 4))
+    most = {name: min(len(split), MEASURED) for name, split in dataset.splits.items()}
+    most |= {"train": size.images, "val": min(most["val"], _VALIDATION)}
+    shape = f"{preprocess.height}x{preprocess.width}"
+    batch = min(RECIPE.batch_size, max(1, size.images // 4))
     return {
-        "arms": interleaved(choice.arms), "recipe": replace(RECIPE, epochs=epochs, batch_size=batch).to_dict(),
+        "arms": interleaved(choice.arms), "recipe": replace(RECIPE, epochs=size.epochs, batch_size=batch).to_dict(),
         "preprocess": preprocess.to_dict(), "most": most, "classes": len(dataset.classes),
         "precision": choose_precision(RECIPE.precision)[0],
         "notes": [
             *notes,
-            f"{choice.name}: {len(choice.arms)} trainings of {epochs} epochs of {most['train']:,} of {train:,} images "
-            f"of {side}",
+            f"{choice.name}: {len(choice.arms)} trainings of {size.epochs} epochs of {size.images:,} of "
+            f"{len(dataset.splits['train']):,} images of {shape}",
         ],
     }  # fmt: skip
 
 
-def _fit_budget(minutes: float, amount: Amount, choices: Sequence[Choice], dataset: DataSet) -> dict[str, Any]:
+def _fit_budget(amount: Amount, images: int | None, choices: Sequence[Choice], dataset: DataSet) -> dict[str, Any]:
     """Take the first choice, at the largest image size, that fits with many images and epochs; else what fits best."""
-    total = len(dataset.splits["train"])
-    wanted = amount.images or total
-    good = (amount.epochs or _LEAST_EPOCHS) * min(wanted, _GOOD_IMAGES)
+    total, minutes, epochs = len(dataset.splits["train"]), amount.budget, amount.epochs or _LEAST_EPOCHS
+    good, least = (epochs * (images or min(total, few)) for few in (_GOOD_IMAGES, _LEAST_IMAGES))
     began, notes = time.monotonic(), list[str]()
+
+    def visits(timing: _Timing) -> float:
+        """Images that each training can pass in what is left of the budget."""
+        seconds = _SHARE * 60 * minutes - (time.monotonic() - began) - timing.overhead
+        return max(0.0, seconds) / timing.per_image
+
     for choice in choices:
-        for side in _sides(amount, choice.arms, dataset):
+        sides = _sides(amount, choice.arms, dataset)
+        smallest = _Timing.of(choice.arms, dataset, sides[-1])
+        for side in sides:
+            work = _work(choice.arms, dataset, side) / _work(choice.arms, dataset, sides[-1])
+            if side > sides[-1] and 2 * visits(smallest) / work < good:  # far too slow, and maybe too large to try
+                notes.append(f"{choice.name} at {side} pixels: {work:.0f} times the work of {sides[-1]} pixels")
+                continue
             timing = _Timing.of(choice.arms, dataset, side)
-            visits = max(0.0, _SHARE * 60 * minutes - (time.monotonic() - began) - timing.overhead) / timing.per_image
+            found = visits(timing)
             notes.append(
-                f"{choice.name} at {side} pixels: {minutes:g} minutes are enough for {visits:,.0f} images a training"
+                f"{choice.name} at {side} pixels: {minutes:g} minutes are enough for {found:,.0f} images a training"
             )
-            if visits >= good:
-                return _planned(_spend(visits, replace(amount, image_size=side), total), choice, dataset, notes)
-    least = (amount.epochs or _LEAST_EPOCHS) * (amount.images or min(_LEAST_IMAGES, total))
-    if visits < least:
-        need = (timing.per_image * least + timing.overhead + time.monotonic() - began) / (_SHARE * 60)
-        raise UsageError(
-            f"{minutes:g} minutes are too few for {len(choice.arms)} trainings on this machine; it takes about "
-            f"{need:.0f} minutes (--budget), or fewer or smaller trainings (--seeds, --norms, --images, --epochs)."
-        )
-    return _planned(_spend(visits, replace(amount, image_size=side), total), choice, dataset, notes)
+            if found >= good or (choice is choices[-1] and side == sides[-1] and found >= least):
+                return _planned(_spend(found, amount.epochs, images, total, side), choice, dataset, notes)
+    need = (timing.per_image * least + timing.overhead + time.monotonic() - began) / (_SHARE * 60)
+    raise UsageError(
+        f"{minutes:g} minutes are too few for {len(choices[-1].arms)} trainings on this machine; it takes about "
+        f"{math.ceil(need)} minutes (--budget), or fewer or smaller trainings (--seeds, --norms, --image-size, "
+        "--images, --epochs)."
+    )
 
 
 def _sides(amount: Amount, arms: Sequence[Arm], dataset: DataSet) -> list[int]:
-    """The image sides to try: what is asked for; or the data's own, and half of it where the networks can take that."""
+    """The image sides to try: what is asked for; or the data's own, half of it, ..., as small as networks can take."""
     if amount.image_size:
         return [amount.image_size]
     least = _least_side(arms)
-    full = max(least, derive(dataset)[0].height)
-    return [full, full // 2] if full // 2 >= max(least, _LEAST_SIDE) else [full]
+    sides = [max(least, derive(dataset)[0].height)]
+    while sides[-1] // 2 >= max(least, _LEAST_SIDE):
+        sides.append(sides[-1] // 2)
+    return sides
 
 
 def _least_side(arms: Sequence[Arm]) -> int:
     return max(smallest_side(named_network(arm.network)) for arm in arms)
 
 
-def _spend(visits: float, amount: Amount, total: int) -> Amount:
+def _spend(visits: float, epochs: int | None, images: int | None, total: int, side: int) -> _Size:
     """Turn a number of image visits into images and epochs, where they are open."""
-    if amount.images and amount.epochs:
-        return amount
-    if amount.epochs:
-        return replace(amount, images=min(total, int(visits // amount.epochs)))
-    images = amount.images or min(total, int(visits // _LEAST_EPOCHS // 100 * 100))
-    return replace(amount, images=images, epochs=int(min(_MOST_EPOCHS, visits // images)))
+    if epochs:
+        return _Size(epochs, images or min(total, int(visits // epochs)), side)
+    images = images or min(total, max(1, int(visits // _LEAST_EPOCHS // 100)) * 100)
+    most = max(_MOST_EPOCHS, _MOST_VISITS // images)
+    return _Size(max(1, int(min(most, visits // images))), images, side)
+
+
+def _work(arms: Sequence[Arm], dataset: DataSet, side: int) -> int:
+    """Multiply-adds of one image through all networks."""
+    shape = (side, side, dataset.channels)
+    return sum(sketch(named_network(arm.network), len(dataset.classes), shape).multiply_adds for arm in arms)
 
 
 @dataclass(frozen=True)
@@ -184,7 +217,7 @@ class _Timing:
             return seconds if name in normed else _UNNORMED * seconds
 
         per_image = sum(between(arm.network, 1) for arm in arms) / RECIPE.batch_size
-        measured = min(10_000, len(dataset.splits["train"])) + len(dataset.splits.get("test", ()))
+        measured = min(MEASURED, len(dataset.splits["train"])) + len(dataset.splits.get("test", ()))
         # each network is made and compiled for training, for evaluation and for gradients
         overhead = sum(3 * between(arm.network, 0) + 2 for arm in arms) + per_image * measured / 3
         return cls(per_image, overhead)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy import stats
 
+from resnets.commands._amount import MEASURED
 from resnets.commands._arms import Arm
 from resnets.commands._report import table
 from resnets.commands._study import Study
@@ -24,19 +25,27 @@ class Cell:
     Attributes:
         arm: The first of them.
         outcomes: What came out, in the order of seeds.
-        classes: Number of classes.
         losses: Training loss by seed and epoch.
     """
 
     arm: Arm
-    classes: int
     outcomes: list[dict[str, Any]] = field(default_factory=list)
     losses: list[list[float]] = field(default_factory=list)
 
     @property
-    def images(self) -> dict[str, int]:
-        """Images that errors were measured on, by split."""
-        return dict(self.outcomes[0]["images"])
+    def chance(self) -> float:
+        """Error in % of whoever names the most frequent class, on the training images."""
+        return float(self.outcomes[0]["chance"]["train"])
+
+    def sampling(self, split: str) -> float:
+        """Variance of the mean error in percentage points squared that comes from the images it was measured on.
+
+        Test images stand for all that there could be; training images only for those of the training, so that where all
+        were measured there is none.
+        """
+        mean, images = float(np.mean(self.errors(split))), int(self.outcomes[0]["images"][split])
+        left_out = 1 - images / int(self.outcomes[0]["trained_on"]) if split == "train" else 1
+        return left_out * mean * (100 - mean) / images
 
     def errors(self, split: str) -> list[float]:
         """Errors in %, by seed."""
@@ -49,25 +58,30 @@ class Cell:
 
     @property
     def ratio(self) -> float:
-        """Gradient at the first block over the last, at the start: geometric mean over seeds.
+        """Gradient at the first block over the last, at the start: geometric mean over the seeds where it is not 0.
 
-        0 where it is exactly 0 with any seed; no number where one is not finite.
+        0 where it is exactly 0 with every seed; no number where one has none.
         """
         ratios = [outcome["start"]["first_to_last"] for outcome in self.outcomes]
         if any(ratio is None for ratio in ratios):
             return math.nan
-        return float(np.exp(np.mean(np.log(ratios)))) if all(ratios) else 0.0
+        return float(np.exp(np.mean(np.log([ratio for ratio in ratios if ratio])))) if any(ratios) else 0.0
+
+    @property
+    def lost(self) -> int:
+        """Seeds with which the gradient at the first block is exactly 0."""
+        return sum(outcome["start"]["first_to_last"] == 0 for outcome in self.outcomes)
 
     @property
     def learnt(self) -> bool:
         """Whether the training error of any seed is clearly below that of guessing."""
-        chance = 100 * (1 - 1 / self.classes)
-        return any(error < 0.9 * chance for error in self.errors("train"))
+        return any(error < 0.9 * self.chance for error in self.errors("train"))
 
     @property
-    def neighbours(self) -> float:
-        """Cosine between gradients of neighbouring images at the start: median of the seeds."""
-        return float(np.median([outcome["start"]["neighbours"] or 0 for outcome in self.outcomes]))
+    def neighbours(self) -> float | None:
+        """Cosine between gradients of neighbouring images at the start: median of the seeds that have one."""
+        known = [cosine for outcome in self.outcomes if (cosine := outcome["start"]["neighbours"]) is not None]
+        return float(np.median(known)) if known else None
 
     def spread(self, split: str = "train") -> str:
         """Mean and range in words, and how many seeds diverged."""
@@ -82,21 +96,21 @@ _MARGIN = 1.0  # percentage points within which two errors are of one level
 
 
 def compare(one: Cell, other: Cell, split: str) -> Order:
-    """Return how the error of one network stands to another's, by Welch's 95 % interval of the difference of means.
+    """Return how the error of one network stands to another's, by a 95 % interval of the difference of means.
 
-    The variance is that of the seeds and that of finitely many images; both networks see the same images, which makes
-    the second an upper bound. From one seed no order is told.
+    It is Welch's for the seeds, and in quadrature that of finitely many images; both networks see the same images, so
+    the second is an upper bound. From one seed no order is told.
     """
     cells = (one, other)
     if min(len(cell.outcomes) for cell in cells) < 2:
         return "one seed"
     seeds_of = [float(np.var(cell.errors(split), ddof=1)) / len(cell.outcomes) for cell in cells]
     means = [float(np.mean(cell.errors(split))) for cell in cells]
-    of_images = [m * (100 - m) / cell.images[split] for m, cell in zip(means, cells, strict=True)]
     freedom = sum(seeds_of) ** 2 / max(
         1e-12, sum(v**2 / (len(c.outcomes) - 1) for v, c in zip(seeds_of, cells, strict=True))
     )
-    reach = float(stats.t.ppf(0.975, max(1.0, freedom))) * np.sqrt(sum(seeds_of)) + 1.96 * np.sqrt(sum(of_images))
+    of_seeds = float(stats.t.ppf(0.975, max(1.0, freedom))) * math.sqrt(sum(seeds_of))
+    reach = math.hypot(of_seeds, 1.96 * math.sqrt(sum(cell.sampling(split) for cell in cells)))
     low, high = means[0] - means[1] - reach, means[0] - means[1] + reach
     if low > 0 or high < 0:
         return "worse" if low > 0 else "better"
@@ -132,16 +146,21 @@ def cells(study: Study) -> Groups:
     for arm in study.arms:
         outcome = study.outcome(arm)
         if outcome is not None:
-            cell = found.setdefault(arm.group, {}).setdefault(arm.network, Cell(arm, study.record["classes"]))
+            cell = found.setdefault(arm.group, {}).setdefault(arm.network, Cell(arm))
             cell.outcomes.append(outcome)
             cell.losses.append([float(row["loss"]) for row in study.run(arm).read_metrics()])
     return {group: list(networks.values()) for group, networks in found.items()}
 
 
-def training_panels(groups: Groups, language: Language) -> list[tuple[str, list[tuple[str, bool, list[list[float]]]]]]:
-    """Return what the figure of training losses is drawn from: per group the label, kind and losses of each network."""
+def training_panels(
+    groups: Groups, language: Language
+) -> list[tuple[str, list[tuple[str, bool, int, list[list[float]]]]]]:
+    """Return what the figure of losses is drawn from: per group label, kind, diverged seeds, losses of each."""
     return [
-        (heading(group, language), [(cell.arm.label, cell.arm.residual, cell.losses) for cell in members])
+        (
+            heading(group, language),
+            [(cell.arm.label, cell.arm.residual, cell.diverged, cell.losses) for cell in members],
+        )
         for group, members in groups.items()
     ]
 
@@ -150,7 +169,7 @@ def numbers(groups: Groups) -> str:
     """Return the table of all networks."""
     rows = [
         (f"{cell.arm.label}, {heading(group)}", len(cell.outcomes), cell.spread(), cell.spread("test"),
-         f"{cell.ratio:.3g}", f"{cell.neighbours:.2f}", f"`{cell.arm.network}`")
+         f"{cell.ratio:.3g}", None if cell.neighbours is None else f"{cell.neighbours:.2f}", f"`{cell.arm.network}`")
         for group, members in groups.items()
         for cell in members
     ]  # fmt: skip
@@ -168,9 +187,12 @@ def how(study: Study) -> list[str]:
         f"- Every training: batches of {recipe.batch_size}, SGD with momentum {recipe.momentum:g}, "
         f"{recipe.decay_in_words()}, {recipe.schedule} schedule with a warm-up over {100 * recipe.warmup:g} % of the "
         "steps, no augmentation. Highest learning rate: " + "; ".join(f"{heading(g)}: {r:g}" for g, r in rates) + ".",
-        "- Errors are of the final weights, in inference mode; training errors are of at most 10,000 of the training "
-        "images that were used. A training that diverged counts as guessing. Gradients are measured on up to 256 "
-        "training images. Two errors are told apart where Welch's 95 % interval of their difference leaves out 0.",
+        f"- Trained in {study.record['precision']}; errors and gradients are measured in float32. Errors are of the "
+        f"final weights, in inference mode; training errors are of at most {MEASURED:,} of the training images that "
+        "were used. A training that diverged counts as naming the most frequent class. Gradients are measured on up to "
+        "256 training images.",
+        "- Two errors are told apart where the 95 % interval of their difference (Welch's over the seeds, with the "
+        f"sampling of the images) leaves out 0, and are level where it lies within {_MARGIN:g} percentage point.",
         "- Sources: each training has its run directory, `arms/<network>-seed<n>/`, with `outcome.json` (errors, "
         "gradients), `metrics.csv` (each epoch) and `run.json` (network, recipe, versions, machine). What was asked "
         "for and planned is in `study.json`. Each figure has its numbers in a `.csv` beside it.",
@@ -183,12 +205,13 @@ def heading(group: str, language: Language = "en") -> str:
     return f"{word(norm, language)}, {word(start, language)}"
 
 
-def title(study: Study, language: Language) -> str:
-    """Return the heading of a study's figures: data, epochs, images, size and seeds."""
+def title(study: Study, groups: Groups, language: Language) -> str:
+    """Return the heading of a study's figures: data, epochs, images, size and the seeds that are done."""
     record = study.record
     return word(
         "study", language, data=Path(record["asked"]["data"]).name, epochs=study.recipe.epochs,
-        images=record["most"]["train"], side=record["preprocess"]["height"], seeds=record["asked"]["seeds"],
+        images=record["most"]["train"], side=record["preprocess"]["height"],
+        seeds=max((len(cell.outcomes) for members in groups.values() for cell in members), default=0),
     )  # fmt: skip
 
 
@@ -198,7 +221,8 @@ def write_numbers(study: Study, groups: Groups, errors: str) -> None:
     folder = study.root / "figures"
     write_csv(
         folder / f"{errors}.csv",
-        ("group", "network", "layers", "residual", "seed", "train_error_percent", "test_error_percent", "diverged_at"),
+        ("group", "network", "layers", "residual", "seed", "train_error_percent", f"{split_of(groups)}_error_percent",
+         "diverged_at"),
         [(g, c.arm.network, c.arm.layers, c.arm.residual, o["seed"], o["train_error"], o["test_error"], o["diverged"])
          for g, c, o in each],
     )  # fmt: skip

@@ -17,7 +17,7 @@ from resnets.data.dataset import DataSet
 from resnets.data.load import load, locate, sizes
 from resnets.data.preprocess import Preprocess
 from resnets.data.subset import subset
-from resnets.errors import DataError
+from resnets.errors import DataError, StoppedError
 from resnets.runs.directory import as_file_name, runs_folder, write_json
 from resnets.runs.display import Display, clock
 
@@ -104,7 +104,10 @@ def _run_arms(
         if arm in done:
             continue
         with display.waiting(f"training {number} of {len(arms)}: {arm.label}, {arm.group}, seed {arm.seed}"):
-            outcome = run_arm(study, arm, data, preprocess)
+            try:
+                outcome = run_arm(study, arm, data, preprocess)
+            except KeyboardInterrupt:
+                raise StoppedError("Stopped; give the same command again to go on.") from None
         spent += _cost(arm)
         elapsed = time.monotonic() - began
         left = clock(elapsed / spent * (total - spent))
@@ -121,4 +124,4 @@ def _cost(arm: Arm) -> float:
 def _in_words(outcome: Mapping[str, Any]) -> str:
     if outcome["diverged"] is not None:
         return f"diverged at step {outcome['diverged']}".ljust(33)
-    return f"error {outcome['train_error']:5.2f} % training {outcome['test_error']:5.2f} % test"
+    return f"error {outcome['train_error']:5.2f} % training {outcome['test_error']:5.2f} % {outcome['tested_on']}"

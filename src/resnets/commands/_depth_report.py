@@ -74,9 +74,11 @@ def _flows(cell: Cell) -> str:
     """How large the gradient is at the first block, seen from the last."""
     ratio, label = cell.ratio, cell.arm.label
     if math.isnan(ratio):
-        return f"of {label} is not finite"
+        return f"of {label} has no size: it is 0 or not finite at the last block"
     if ratio < 1 / FAR:
         size = "exactly 0" if not ratio else f"{factor(1 / ratio)} times smaller than at the last"
+        if ratio and cell.lost:
+            size += f" ({cell.lost} of {len(cell.outcomes)} seeds: exactly 0)"
         return f"of {label} vanishes: at the first block it is {size}"
     if ratio > FAR:
         return f"of {label} grows: at the first block it is {factor(ratio)} times as large as at the last"
@@ -95,7 +97,7 @@ def _depth_sentence(group: str, shallow: Cell, deep: Cell) -> str:
     """Whether more depth made the training error worse, by how much, and how sure that is."""
     errors = f"training error {deep.spread()} against {shallow.spread()}"
     count = min(len(deep.outcomes), len(shallow.outcomes))
-    more = "deeper networks, or a larger --budget, may show more (not measured here)"
+    more = "deeper networks, more --seeds or --epochs may show more (not measured here)"
     verdict = {
         "worse": "the deeper one is worse",
         "better": "the deeper one is better",
@@ -111,23 +113,26 @@ def _depth_sentence(group: str, shallow: Cell, deep: Cell) -> str:
 def write_depth_figures(study: Study, groups: Groups) -> None:
     """Draw degradation, gradients and training, in all languages, with their CSV files."""
     folder = study.root / "figures"
-    classes = study.record["classes"]
     draw: dict[str, Callable[[Language], Figure]] = {
         "degradation": lambda lang: draw_degradation(
             [(heading(g, lang), [_series(m, r) for r in (False, True)]) for g, m in groups.items()],
-            100 * (1 - 1 / classes), title(study, lang), lang, split_of(groups),
+            _chance(groups), title(study, groups, lang), lang, split_of(groups),
         ),
         "gradients": lambda lang: draw_gradient_flow(
             [(heading(g, lang), [_flow(cell) for cell in m]) for g, m in groups.items()], language=lang
         ),
         "training": lambda lang: draw_training(
-            training_panels(groups, lang), title(study, lang), lang,
+            training_panels(groups, lang), title(study, groups, lang), lang,
         ),
     }  # fmt: skip
     for name, make in draw.items():
         for language in languages():
             save(make(language), folder / picture(name, language))
     write_numbers(study, groups, "degradation")
+
+
+def _chance(groups: Groups) -> float:
+    return next((cell.chance for members in groups.values() for cell in members), 100.0)
 
 
 def _series(members: list[Cell], residual: bool) -> Series:

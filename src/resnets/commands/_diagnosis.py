@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import html
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resnets.figures.gradients import FlowLine, draw_gradient_flow
 from resnets.figures.style import save
-from resnets.figures.words import languages, picture
+from resnets.figures.words import Language, languages, picture, word
 from resnets.measures.profile import Profile, finite
 from resnets.measures.verdict import Finding
 from resnets.runs.directory import write_csv, write_json
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from resnets.measures.divergence import Divergence
 
-_COLUMNS = ("block", "depth", "gradient", "variance", "branch/shortcut", "dead", "drift")
+_COLUMNS = ("block", "depth", "gradient", "variance", "update/weight", "branch/shortcut", "dead", "drift")
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class View:
 
     Attributes:
         network: Its name.
-        moment: When, such as "at the start" or "after 20 steps".
+        moment: When: "at the start", "trained", "after 20 steps", or "".
         residual: Whether it has shortcuts.
         profile: The numbers.
         findings: What they mean, the main thing first.
@@ -43,7 +44,14 @@ class View:
     @property
     def label(self) -> str:
         """Network and moment."""
-        return f"{self.network} {self.moment}".strip()
+        return self.label_in("en")
+
+    def label_in(self, language: Language) -> str:
+        """Return network and moment, in a language."""
+        steps = re.fullmatch(r"after (\d+) steps", self.moment)
+        key = {"at the start": "began", "trained": "trained"}.get(self.moment)
+        moment = word("after", language, steps=steps[1]) if steps else word(key, language) if key else self.moment
+        return f"{self.network} {moment}".strip()
 
 
 @dataclass(frozen=True)
@@ -52,7 +60,7 @@ class Diagnosis:
 
     Attributes:
         views: Networks and moments.
-        data: What was measured on, in words.
+        data: What was measured on: name and shape, or "".
         divergence: Where a training broke, if one did.
     """
 
@@ -75,6 +83,7 @@ class Diagnosis:
             {
                 "network": view.network, "moment": view.moment, "block": site.site, "depth": site.depth,
                 "gradient": finite(site.gradient), "variance": finite(site.variance),
+                "update/weight": finite(view.profile.update(site.site)),
                 "branch/shortcut": finite(site.branch_to_shortcut), "dead": site.dead, "drift": finite(site.drift),
             }
             for view in self.views
@@ -91,19 +100,24 @@ class Diagnosis:
                 lines.append(f"{row['block']:18}{cells}")
         return "\n".join(lines)
 
-    def plot(self, language: Any = "en") -> Figure:
-        """Return the figure: depth on x, gradient norm on y."""
+    def measured_on(self, language: Language = "en") -> str:
+        """Return data and number of images, in words."""
+        images = word("images", language, count=self.views[0].profile.images if self.views else 0)
+        return f"{self.data}, {images}" if self.data else images
+
+    def plot(self, language: Language = "en") -> Figure:
+        """Return the figure: depth on x, gradient norm on y; language is "en" or "zh"."""
+        flows = [(view, view.profile.sites) for view in self.views]
         lines = [
-            FlowLine(view.label, [s.depth for s in view.profile.sites], [s.gradient for s in view.profile.sites],
-                     view.residual)
-            for view in self.views
-        ]  # fmt: skip
-        return draw_gradient_flow([(self.data, lines)], language=language)
+            FlowLine(v.label_in(language), [s.depth for s in sites], [s.gradient for s in sites], v.residual)
+            for v, sites in flows
+        ]
+        return draw_gradient_flow([(self.measured_on(language), lines)], language=language)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain JSON values."""
         return {
-            "format": 1, "data": self.data,
+            "format": 1, "data": self.measured_on(),
             "divergence": self.divergence.to_dict() if self.divergence else None,
             "views": [
                 {"network": v.network, "moment": v.moment, "residual": v.residual,

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import signal
 import time
+from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,7 +37,7 @@ from resnets.recipes.freezing import freeze, rate_factors
 from resnets.recipes.schedules import rates
 from resnets.recipes.spec import Recipe
 from resnets.runs import checkpoint
-from resnets.runs.callbacks import Recorder, restore
+from resnets.runs.callbacks import Recorder, restore, tensors
 from resnets.runs.directory import RunDirectory, require_space, write_bytes, write_json
 from resnets.runs.display import Display, clock
 
@@ -73,7 +77,10 @@ class Plan:
 
 
 def fit(run: RunDirectory, plan: Plan, display: Display) -> RunDirectory:
-    """Train from the newest checkpoint, or from the start, to the end."""
+    """Train from the newest checkpoint, or from the start, to the end.
+
+    A signal that comes in the very last step is handed on when the run is written.
+    """
     began, recipe = time.monotonic(), plan.recipe
     classes, shape = len(plan.data.classes), plan.preprocess.image_shape
     batches = plan.batches()
@@ -89,13 +96,11 @@ def fit(run: RunDirectory, plan: Plan, display: Display) -> RunDirectory:
     )
     display.header()
     train_feed, validation_feed = _Feed(batches, classes), _Feed(validation, classes)
+    late_signal: int | None = None
     while True:
-        start = checkpoint.load_newest(run.checkpoints)
-        if start is not None:
-            restore(model.variables, start.groups["model"])
-            restore(model.optimizer.variables, start.groups["optimizer"])
-            if "metrics" in start.groups:  # Keras makes metric variables when it first sees a batch
-                model.test_on_batch(*validation.batch(0))
+        start = _restore_newest(run, model)
+        if start is not None and "metrics" in start.groups:  # Keras makes metric variables when it first sees a batch
+            model.test_on_batch(*validation.batch(0))
         step = start.step if start else 0
         epoch, done = divmod(step, per_epoch)
         if step > steps:
@@ -118,8 +123,78 @@ def fit(run: RunDirectory, plan: Plan, display: Display) -> RunDirectory:
         finally:
             display.end_steps()
             recorder.restore_signals()
+        late_signal = recorder.late_signal
     _finish(run, plan, model, batches, validation, display, time.monotonic() - began)
+    if late_signal is not None:
+        signal.raise_signal(late_signal)
     return run
+
+
+@dataclass(frozen=True)
+class Refit:
+    """A training gone once more up to where it broke.
+
+    Attributes:
+        model: The network with the weights from which a loss was no number; if none was, those behind the last step.
+        step: The step, from 1, that this happened in, or the last.
+        before: The weights one step earlier, by path, or None where there are none.
+        broken: Whether the loss of a step was no number again.
+    """
+
+    model: keras.Model
+    step: int
+    before: dict[str, np.ndarray] | None
+    broken: bool
+
+
+def refit(run: RunDirectory, plan: Plan, until: int) -> Refit:
+    """Go the steps from the newest checkpoint to the one that broke a training once more, as fit went them.
+
+    A loop of single steps would not do: it is compiled otherwise, and near a divergence the last bit decides.
+
+    Args:
+        run: A run that diverged.
+        plan: What it trains.
+        until: The step that broke, from 1.
+    """
+    batches = plan.batches()
+    model = build_model(plan)
+    compile_model(model, plan, plan.recipe.epochs * batches.steps_per_epoch)
+    start = _restore_newest(run, model)
+    begin, watch = start.step if start else 0, _Watch()
+    if until > begin:
+        feed = _Feed(batches, len(plan.data.classes)).over(range(begin, until))
+        model.fit(feed, steps_per_epoch=until - begin, shuffle=False, verbose=0, callbacks=[watch])
+    if watch.broken:
+        restore(model.variables, watch.past[-1])
+        return Refit(model, begin + watch.steps, watch.past[0] if len(watch.past) > 1 else None, broken=True)
+    return Refit(model, until, watch.past[-1] if watch.past else None, broken=False)
+
+
+class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
+    """Keeps the weights before each of the last two steps, and stops at a loss that is no number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.past: deque[dict[str, np.ndarray]] = deque(maxlen=2)
+        self.steps, self.broken = 0, False
+
+    def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        self.past.append({key: np.array(value) for key, value in tensors(self.model.variables).items()})
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        self.steps += 1
+        self.broken = not math.isfinite(float((logs or {})["loss"]))
+        self.model.stop_training = self.broken
+
+
+def _restore_newest(run: RunDirectory, model: keras.Model) -> checkpoint.Checkpoint | None:
+    """Bring model and optimizer to the newest checkpoint, if there is one."""
+    newest = checkpoint.load_newest(run.checkpoints)
+    if newest is not None:
+        restore(model.variables, newest.groups["model"])
+        restore(model.optimizer.variables, newest.groups["optimizer"])
+    return newest
 
 
 class _Feed:

@@ -42,9 +42,12 @@ def write_skip_report(study: Study) -> list[str]:
             (f"{cell.arm.label}, {heading(group, language)}", cell.errors("train"), cell.errors("test"))
             for group, members in groups.items() for cell in members
         ]  # fmt: skip
-        save(draw_points(rows, title(study, language), language, split_of(groups)), folder / picture("skip", language))
+        save(
+            draw_points(rows, title(study, groups, language), language, split_of(groups)),
+            folder / picture("skip", language),
+        )
         panels = training_panels(groups, language)
-        save(draw_training(panels, title(study, language), language), folder / picture("training", language))
+        save(draw_training(panels, title(study, groups, language), language), folder / picture("training", language))
     write_numbers(study, groups, "skip")
     name = Path(study.record["asked"]["data"]).name
     write_report(study.root, f"Does a shortcut let the deep network fall back? {name}", [
@@ -85,5 +88,6 @@ def _verdict(cell: Cell, shallow: Cell) -> str:
     if "worse" in orders:
         return "it does not reach the shallower one"
     if "unclear" in orders:
-        return f"the seeds do not tell whether it reaches the shallower one (training {orders[0]}, test {orders[1]})"
+        told = f"training {orders[0]}, {tested_on(cell)} {orders[1]}"
+        return f"the seeds do not tell whether it reaches the shallower one ({told})"
     return "it reaches the level of the shallower one" if "level" in orders else "it is better than the shallower one"

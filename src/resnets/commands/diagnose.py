@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnets.commands._diagnosis import Diagnosis, View
-from resnets.commands._fitting import Plan, build_model, compile_model
+from resnets.commands._fitting import Plan, build_model, refit
 from resnets.commands._foreign import restart
 from resnets.commands._trained import open_plan
 from resnets.data.augment import Augmentation
-from resnets.data.build import TrainingBatches
+from resnets.data.build import EvaluationBatches, TrainingBatches
 from resnets.data.dataset import Split
 from resnets.data.load import load
 from resnets.data.preprocess import Preprocess, derive
@@ -35,7 +34,7 @@ from resnets.networks.spec import NetworkSpec
 from resnets.recipes.build import build_optimizer
 from resnets.recipes.spec import Recipe
 from resnets.runs import checkpoint
-from resnets.runs.callbacks import restore, tensors
+from resnets.runs.callbacks import restore
 from resnets.runs.directory import RunDirectory, free_folder, open_run, read_json
 from resnets.runs.display import Display
 
@@ -86,7 +85,7 @@ def diagnose_networks(
             if steps:
                 _train(model, recipe, source, steps)
                 views.append(_view(model, name, f"after {steps} steps", spec, batches, recipe, trained=steps >= 50))
-    diagnosis = Diagnosis(tuple(views), _measured_on(dataset.name, preprocess, views))
+    diagnosis = Diagnosis(tuple(views), _measured_on(dataset.name, preprocess))
     _write(display, diagnosis, free_folder(Path(output) if output else None, f"diagnosis-{dataset.name}"))
     return diagnosis
 
@@ -104,33 +103,31 @@ def diagnose_run(path: str | Path, data: str | None = None, *, quiet: bool = Fal
     """
     run, display = open_run(path), Display(quiet=quiet)
     with display.waiting("reading the data"):
-        own = open_plan(run) if data is None or _has_diverged(run) else None
-        plan = open_plan(run, data) if data is not None or own is None else own
+        plan = open_plan(run, data)
     batches = _first(_source(plan.data.splits["train"], plan.preprocess, len(plan.data.classes), plan.seed))
     divergence, views = None, []
-    if own is not None and _has_diverged(run):
-        with display.waiting("going the steps to the divergence once more"):
-            divergence = _replay(run, own)
+    if run.divergence.is_file() and not run.finished:
+        if data is None:
+            with display.waiting("going the steps to the divergence once more"):
+                divergence = _replay(run, plan)
+        else:
+            display.say("note     Where the training diverged can be found with its own data only: leave out --data.")
     with display.waiting("looking into the network"):
         model, began, note = _start(run, plan)
         if began:
             views.append(_view(model, plan.network_name, "at the start", plan.spec, batches, plan.recipe))
         if moment := _fill(run, model):
-            views.append(_view(model, plan.network_name, moment, plan.spec, batches, None, trained=True))
+            views.append(_view(model, plan.network_name, moment, plan.spec, batches, plan.recipe, trained=True))
     if note:
         display.say(note)
-    diagnosis = Diagnosis(tuple(views), _measured_on(plan.data.name, plan.preprocess, views), divergence)
+    diagnosis = Diagnosis(tuple(views), _measured_on(plan.data.name, plan.preprocess), divergence)
     _write(display, diagnosis, run.root, run.figures)
     return diagnosis
 
 
-def _has_diverged(run: RunDirectory) -> bool:
-    return run.divergence.is_file() and not run.finished
-
-
-def _measured_on(data: str, preprocess: Preprocess, views: Sequence[View]) -> str:
+def _measured_on(data: str, preprocess: Preprocess) -> str:
     shape = "x".join(map(str, preprocess.image_shape))
-    return f"{data}, {shape}, {views[0].profile.images if views else 0} images"
+    return f"{data}, {shape}"
 
 
 def diagnose_model(
@@ -166,7 +163,7 @@ def diagnose_model(
     batch_norm = any(isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers)
     residual = any(isinstance(layer, keras.layers.Add) for layer in model.layers)
     view = View(name or model.name, "", residual, profile, judge(profile, batch_norm=batch_norm, trained=trained))
-    return Diagnosis((view,), f"{profile.images} images")
+    return Diagnosis((view,))
 
 
 def _pair(batch: Any, classes: int) -> Batch:
@@ -198,14 +195,14 @@ def _first(source: TrainingBatches) -> list[Batch]:
 
 
 def _view(
-    model: keras.Model, name: str, moment: str, spec: NetworkSpec, batches: list[Batch], recipe: Recipe | None,
+    model: keras.Model, name: str, moment: str, spec: NetworkSpec, batches: list[Batch], recipe: Recipe,
     trained: bool = False,
 ) -> View:  # fmt: skip
     images = batches[0][0]
     profile = GradientFlow(model, images.shape[1:], len(images)).profile(batches)
-    if recipe is not None and np.isfinite(profile.loss):
-        first_step = build_optimizer(recipe, max(1, recipe.epochs * 100))  # a warm-up begins near 0 for any length
-        profile = _with_updates(profile, updates(model, first_step, batches[0]))
+    if np.isfinite(profile.loss):
+        full_rate = build_optimizer(replace(recipe, schedule="constant", warmup=0), 1)
+        profile = _with_updates(profile, updates(model, full_rate, batches[0]))
     return View(
         name, moment, spec.is_residual, profile, judge(profile, batch_norm=spec.norm == "batch", trained=trained)
     )
@@ -257,26 +254,16 @@ def _replay(run: RunDirectory, plan: Plan) -> Divergence:
     record = run.read_record()
     if "weights" in record:
         plan = replace(plan, start=restart(record["weights"], plan.spec, len(plan.data.classes), plan.preprocess))
-    batches, broke = plan.batches(), int(read_json(run.divergence)["step"])
-    model = build_model(plan)
-    compile_model(model, plan, plan.recipe.epochs * batches.steps_per_epoch)
-    newest = checkpoint.load_newest(run.checkpoints)
-    if newest is not None:
-        restore(model.variables, newest.groups["model"])
-        restore(model.optimizer.variables, newest.groups["optimizer"])
-    past: deque[dict[str, NDArray[Any]]] = deque(maxlen=2)
-    for step in range(newest.step if newest else 0, broke):
-        past.append({key: np.array(value) for key, value in tensors(model.variables).items()})
-        images, targets = batches.batch(step)
-        loss = float(np.asarray(model.train_on_batch(images, targets)[0]))
-        if not np.isfinite(loss):
-            restore(model.variables, past[-1])
-            break
-    else:  # the loss of the validation broke, or the final answers: the weights are those behind the last step
-        images, step = batches.batch(broke - 1)[0], broke - 1
-        past.append(past[-1] if past else {})
-    found = locate(model, images, step + 1, past[0] if len(past) > 1 else None)
-    return found or Divergence(broke, "", "unknown")
+    saved = read_json(run.divergence)
+    again = refit(run, plan, int(saved["step"]))
+    if again.broken:
+        images = plan.batches().batch(again.step - 1)[0]
+        found = locate(again.model, images, again.step, again.before)
+    else:  # the loss of the validation broke, or the answers of the final weights
+        validation = EvaluationBatches(plan.data.splits["val"], plan.preprocess, len(plan.data.classes), _BATCH)
+        images = validation.batch(0)[0]
+        found = locate(again.model, images, again.step, again.before, what=str(saved.get("what", "loss")))
+    return found or Divergence(again.step, "", "unknown")
 
 
 def _write(display: Display, diagnosis: Diagnosis, folder: Path, figures: Path | None = None) -> None:

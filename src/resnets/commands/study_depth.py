@@ -26,8 +26,8 @@ def study_depth(
 
     Args:
         data: A folder of class folders, a .csv manifest, an .npz file, or a data set's name.
-        depths: Weight layers of networks that differ in nothing else: any 6n+2 of He's for small images; 18 and 34, or
-            50, 101 and 152, for photographs. Empty takes 20, 32 and 56, or what of it fits the budget.
+        depths: Weight layers of networks that differ in nothing else: 18 and 34, or 50, 101 and 152, for photographs;
+            else any 6n+2 of He's for small images. Empty takes 20, 32 and 56, or what of it fits the budget.
         norms: Of "none", "batch" and "group".
         inits: Starts of the weights: "he_fan_out", "he_normal", "glorot_uniform"; empty takes the usual one per norm.
         amount: How much is trained: seeds, and budget, epochs, images, image size.
@@ -55,7 +55,7 @@ def study_depth(
 def _arms(depths: Sequence[int], norms: Sequence[str], inits: Sequence[str], seeds: int) -> list[Arm]:
     names = _names(depths)
     return [
-        make_arm(name, f"{kind}{depth}", norm, init, seed)
+        make_arm(name, _label(kind, depth, names[depth]), norm, init, seed)
         for norm in norms
         for init in inits or usual_starts(norm)
         for depth in sorted(depths)
@@ -70,22 +70,25 @@ def _names(depths: Sequence[int]) -> dict[int, str]:
     Raises:
         UsageError: There is no such family.
     """
-    if all(depth >= 8 and (depth - 2) % 6 == 0 for depth in depths):
-        blocks = {depth: (depth - 2) // 6 for depth in depths}
-        made = {depth: f"resnet20:depths={n},{n},{n}" for depth, n in blocks.items()}
-        rows = {depth: f"resnet{depth}" for depth in depths}
-        return {
-            d: rows[d] if rows[d] in NETWORKS and NETWORKS[rows[d]] == network(made[d]) else made[d] for d in depths
-        }  # fmt: skip
-    missing = [depth for depth in depths if f"resnet{depth}" not in NETWORKS]
-    rows_found = [NETWORKS[f"resnet{depth}"] for depth in depths if depth not in missing]
-    kinds = {replace(row, depths=(1,) * len(row.depths), source="") for row in rows_found}
-    if missing or len(kinds) != 1:
+    rows = {depth: f"resnet{depth}" for depth in depths}
+    if all(row in NETWORKS for row in rows.values()):
+        kinds = {replace(NETWORKS[row], depths=(1,) * len(NETWORKS[row].depths), source="") for row in rows.values()}
+        if len(kinds) == 1:
+            return rows
+    if any(depth < 8 or (depth - 2) % 6 for depth in depths):
         raise UsageError(
             f"No family of networks has all of the depths {', '.join(map(str, depths))}: for small images any 6n+2 (8, "
             "14, 20, 32, 44, 56, 110, ...), for photographs 18 and 34, or 50, 101 and 152."
         )
-    return {depth: f"resnet{depth}" for depth in depths}
+    blocks = {depth: (depth - 2) // 6 for depth in depths}
+    made = {depth: f"resnet20:depths={n},{n},{n}" for depth, n in blocks.items()}
+    return {d: rows[d] if NETWORKS.get(rows[d]) == network(name) else name for d, name in made.items()}
+
+
+def _label(kind: str, depth: int, name: str) -> str:
+    """What a network is called: kind and depth, and "6n+2" where the catalogue calls another one so."""
+    row = f"resnet{depth}"
+    return f"{kind}{depth}" if name == row or row not in NETWORKS else f"{kind}{depth} (6n+2)"
 
 
 def plain_name(name: str) -> str:

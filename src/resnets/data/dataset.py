@@ -44,6 +44,14 @@ class Split:
             images = [self.images[i] for i in index]
         return Split(images, self.labels[index], tuple(self.ids[i] for i in index))
 
+    def sample(self, most: int, seed: int = 0) -> Split:
+        """Return at most so many images, drawn at random, in the order of the split; it may be sorted by class."""
+        return self.take(np.sort(np.random.default_rng(seed).permutation(len(self))[:most]))
+
+    def chance(self) -> float:
+        """Return the error in % of whoever always names the most frequent class."""
+        return 100 * (1 - float(np.bincount(self.labels).max()) / len(self))
+
 
 @dataclass(frozen=True)
 class DataSet:

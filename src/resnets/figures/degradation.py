@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from resnets.figures.style import BLUE, GREY, ORANGE, PLAIN, RESIDUAL, new_figure
+from resnets.figures.style import BLUE, GREY, ORANGE, PLAIN, RESIDUAL, line_style, new_figure
 from resnets.figures.words import Language, word
 
 Errors = Mapping[int, Sequence[float]]
@@ -82,7 +82,7 @@ def _finish(axes: Axes, series: Sequence[Series], chance: float, language: Langu
     highest = max((max(e) for s in series for errors in (s.train, s.test) for e in errors.values()), default=0)
     if highest > 0.7 * chance:
         axes.axhline(chance, color=GREY, linestyle=":", lw=1)
-        axes.text(0.02, chance, word("chance", language), color=GREY, fontsize=8, va="top",
+        axes.text(0.5, chance, word("chance", language), color=GREY, fontsize=8, va="top", ha="center",
                   transform=axes.get_yaxis_transform())  # fmt: skip
     axes.set_ylim(bottom=0)
     axes.margins(x=0.15)
@@ -123,14 +123,14 @@ def draw_points(
 
 
 def draw_training(
-    panels: Sequence[tuple[str, Sequence[tuple[str, bool, Sequence[Sequence[float]]]]]], title: str,
+    panels: Sequence[tuple[str, Sequence[tuple[str, bool, int, Sequence[Sequence[float]]]]]], title: str,
     language: Language = "en",
 ) -> Figure:  # fmt: skip
     """Draw the training loss by epoch, mean over seeds with a band, one panel per kind of normalisation.
 
     Args:
-        panels: Heading, and for each line its label, whether it is residual, and losses by seed and epoch; a seed that
-            diverged has fewer epochs.
+        panels: Heading, and for each line its label, whether it is residual, how many seeds diverged, and losses by
+            seed and epoch; a seed that diverged may have fewer epochs.
         title: Heading.
         language: Of the labels.
     """
@@ -138,13 +138,12 @@ def draw_training(
     grid = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     for axes, (heading, lines) in zip(grid, panels, strict=True):
         used = {True: 0, False: 0}
-        for label, residual, losses in lines:
+        for label, residual, broken, losses in lines:
             palette = RESIDUAL if residual else PLAIN
-            colour = palette[used[residual] % len(palette)]
+            colour, style = line_style(palette, used[residual])
             used[residual] += 1
             epochs = max((len(seed) for seed in losses), default=0)
             rows = np.asarray([[*seed, *[np.nan] * (epochs - len(seed))] for seed in losses], np.float64)
-            broken = sum(len(seed) < epochs or not seed for seed in losses)
             if broken:
                 label = f"{label}: {word('diverged', language)} {broken}/{len(losses)}"
             if not epochs:
@@ -152,7 +151,13 @@ def draw_training(
                 continue
             x = np.arange(1, epochs + 1)
             axes.plot(
-                x, np.nanmean(rows, axis=0), color=colour, marker="o" if residual else "s", markersize=3, label=label
+                x,
+                np.nanmean(rows, axis=0),
+                color=colour,
+                linestyle=style,
+                marker="o" if residual else "s",
+                markersize=3,
+                label=label,
             )
             axes.fill_between(x, np.nanmin(rows, axis=0), np.nanmax(rows, axis=0), color=colour, alpha=0.15, lw=0)
         axes.set_title(heading, fontsize=10)

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from resnets.figures.style import PLAIN, RESIDUAL, log_scale, new_figure
+from resnets.figures.style import PLAIN, RESIDUAL, line_style, log_scale, new_figure
 from resnets.figures.words import Language, word
 
 
@@ -59,7 +59,7 @@ def draw_lines(axes: Axes, lines: Sequence[FlowLine]) -> None:
     used = {True: 0, False: 0}
     for line in lines:
         palette = RESIDUAL if line.residual else PLAIN
-        colour = palette[used[line.residual] % len(palette)]
+        colour, style = line_style(palette, used[line.residual])
         used[line.residual] += 1
         rows = np.atleast_2d(np.asarray(line.norms, np.float64))
         rows = np.where(np.isfinite(rows) & (rows > 0), rows, np.nan)
@@ -70,6 +70,6 @@ def draw_lines(axes: Axes, lines: Sequence[FlowLine]) -> None:
             continue
         middle = np.exp(np.nanmean(np.log(rows), axis=0))
         marker = ("o" if line.residual else "s") if len(x) < 40 else ""
-        axes.plot(x, middle, color=colour, label=line.label, marker=marker, markersize=3.5)
+        axes.plot(x, middle, color=colour, linestyle=style, label=line.label, marker=marker, markersize=3.5)
         if len(rows) > 1:
             axes.fill_between(x, np.nanmin(rows, axis=0), np.nanmax(rows, axis=0), color=colour, alpha=0.15, lw=0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -30,6 +30,11 @@ def new_figure(width: float, height: float) -> Figure:
     mpl.rcParams["axes.unicode_minus"] = False
     mpl.rcParams["text.parse_math"] = False  # a dollar sign in a class name is a dollar sign
     return Figure(figsize=(width, height), layout="constrained", dpi=120)
+
+
+def line_style(palette: Sequence[str], number: int) -> tuple[str, str]:
+    """Return colour and style of a line by its number: when the colours are used up, the next ones are dashed."""
+    return palette[number % len(palette)], ("-", "--", ":")[number // len(palette) % 3]
 
 
 def log_scale(axes: Axes) -> None:

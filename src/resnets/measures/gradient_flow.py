@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from resnets import backend
 from resnets.backend.graph import room_for_depth
 from resnets.errors import UsageError
-from resnets.measures.instrument import rewire, sites
+from resnets.measures.instrument import is_relu, rewire, sites
 from resnets.measures.profile import Profile, SiteFlow, WeightFlow
 
 Floats = NDArray[np.float32]
@@ -78,7 +78,7 @@ class GradientFlow:
         if site is not None:
             self._outputs[f"branch/{site.name}"], self._outputs[f"shortcut/{site.name}"] = x
         y = apply(x)
-        if isinstance(layer, keras.layers.ReLU) and self._site_of.get(layer.name) and not layer.name.endswith("_out"):
+        if is_relu(layer) and layer.name in self._site_of and not self._follows_addition(layer.name):
             self._outputs[f"relu/{layer.name}"] = y
         if layer.name in self._ends:
             end = self._ends[layer.name]
@@ -86,6 +86,10 @@ class GradientFlow:
             tap = self._taps[end.name] = _Tap(name=f"tap_{end.name}", dtype=policy)
             y = self._outputs[f"end/{end.name}"] = tap(y)
         return y
+
+    def _follows_addition(self, layer: str) -> bool:
+        """Whether it is the last of a block with an addition: what it lets through is not the branch's alone."""
+        return layer in self._ends and bool(self._ends[layer].add)
 
     def profile(self, batches: Iterable[Batch]) -> Profile:
         """Measure.
@@ -103,7 +107,7 @@ class GradientFlow:
                 raise UsageError(f"A batch of {len(images)} images among batches of {self._batch_size}.")
             variables = [v.value for v in self._tapped.trainable_variables]
             others = [v.value for v in self._tapped.non_trainable_variables]
-            noise = rng.normal(0, NEIGHBOUR * float(np.std(images)) or 1.0, images.shape).astype(np.float32)
+            noise = rng.normal(0, NEIGHBOUR * (float(np.std(images)) or 1.0), images.shape).astype(np.float32)
             numbers, by_image = self._run(variables, images, others, targets)
             _, by_neighbour = self._run(variables, images + noise, others, targets)
             found.append({**{k: np.asarray(v, np.float64) for k, v in numbers.items()},
@@ -158,7 +162,8 @@ class GradientFlow:
 
     def _to_profile(self, numbers: dict[str, Any], images: int) -> Profile:
         added = [site.name for site in self._adds.values()]
-        ratios = dict(zip(added, numbers.get("branch", np.empty(0)) / numbers.get("shortcut", 1), strict=True))
+        with np.errstate(divide="ignore", invalid="ignore"):  # a network that is dead has shortcuts of 0
+            ratios = dict(zip(added, numbers.get("branch", np.empty(0)) / numbers.get("shortcut", 1), strict=True))
         relus = self._relus()
         shares = [float(np.mean(numbers[key] <= 0)) for key in relus]
         dead = self._worst([key.removeprefix("relu/") for key in relus], shares)

@@ -20,7 +20,8 @@ Around = Callable[[keras.layers.Layer, Any, Callable[[Any], Any]], Any]
 class Site:
     """A place that a signal passes on its way through a network: the stem, or a block.
 
-    In a model whose layers are not named as this package names them, each layer with weights is a site.
+    In a model whose layers are not named as this package names them, each layer with weights is a site, with the norm
+    and the ReLU that follow it.
 
     Attributes:
         name: Such as "stem" or "stage2_block1", or the layer's name.
@@ -57,6 +58,12 @@ def sites(model: keras.Model) -> tuple[Site, ...]:
             f"Only models of one input and one output can be looked into, not of {len(model.inputs)} and "
             f"{len(model.outputs)}."
         )
+    inner = next((layer.name for layer in model.layers if isinstance(layer, keras.Model)), None)
+    if inner is not None:
+        raise UsageError(
+            f"The layer {inner} is a model of its own, whose layers cannot be seen one by one; make one graph of both: "
+            "keras.Model(inner.input, rest(inner.output))."
+        )
     found = _named_sites(model)
     if not any(site.is_block for site in found):
         found = _layer_sites(model)
@@ -92,11 +99,36 @@ def _counts(layer: keras.layers.Layer, name: LayerName) -> bool:
 
 
 def _layer_sites(model: keras.Model) -> list[Site]:
-    layers = [
-        layer for layer in model.layers
-        if layer.weights and not isinstance(layer, _NORMS)
-    ]  # fmt: skip
-    return [Site(layer.name, depth, layer.name, layers=[layer.name]) for depth, layer in enumerate(layers, start=1)]
+    found: list[Site] = []
+    ends: dict[int, Site] = {}  # by the tensor that leaves a site
+    for layer in model.layers:
+        if isinstance(layer, _NORMS) or is_relu(layer):
+            site = ends.pop(id(_only_input(layer)), None)
+            if site is not None:
+                site.layers.append(layer.name)
+        elif layer.weights:
+            site = Site(layer.name, len(found) + 1, layers=[layer.name])
+            found.append(site)
+        else:
+            continue
+        if site is not None:
+            site.end = layer.name
+            ends[id(layer.output)] = site
+    return found
+
+
+def _only_input(layer: keras.layers.Layer) -> Any:
+    """The tensor that a layer takes, or None for a layer that is used more than once."""
+    try:
+        return layer.input
+    except AttributeError:
+        return None
+
+
+def is_relu(layer: keras.layers.Layer) -> bool:
+    """Return whether a layer is a ReLU and nothing else."""
+    named = getattr(layer, "activation", None) if isinstance(layer, keras.layers.Activation) else None
+    return isinstance(layer, keras.layers.ReLU) or named is keras.activations.relu
 
 
 def rewire(

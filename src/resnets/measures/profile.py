@@ -51,7 +51,8 @@ class WeightFlow:
         site: Name of the place it belongs to, or "".
         norm: Of the weight.
         gradient: Norm of the gradient of the mean loss by the weight.
-        update: Norm of what an optimizer's step changes, over the norm of the weight; None where no step was made.
+        update: Norm of what one step changes at the recipe's full rate, without momentum from earlier steps, over the
+            norm of the weight; None where no step was made.
     """
 
     weight: str
@@ -97,6 +98,13 @@ class Profile:
         """Gradient at the first block over gradient at the last; not a number where one is not finite."""
         first, last = self.blocks[0].gradient, self.blocks[-1].gradient
         return first / last if last else (math.nan if not first else math.inf)
+
+    def update(self, site: str) -> float | None:
+        """Return the largest update over weight of a site's kernels; None where no step was made."""
+        found = [
+            w.update for w in self.weights if w.site == site and w.weight.endswith("kernel") and w.update is not None
+        ]
+        return max(found, default=None)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain JSON values; what is infinite or no number becomes None."""

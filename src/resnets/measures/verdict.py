@@ -59,6 +59,10 @@ def _is_finite(site: SiteFlow) -> bool:
 
 
 def _not_finite(profile: Profile, broken: list[SiteFlow]) -> Finding:
+    weights = [weight.weight for weight in profile.weights if not math.isfinite(weight.norm)]
+    if weights:
+        text = f"{len(weights)} of {len(profile.weights)} weights are no finite numbers: the training diverged earlier."
+        return Finding("not finite", text)
     forward = [site.site for site in profile.sites if not math.isfinite(site.variance)]
     if forward:
         return Finding("not finite", f"The signal stops being finite in {forward[0]}, and so in all that follows.")
@@ -87,12 +91,11 @@ def _norms(profile: Profile, batch_norm: bool) -> Finding:
     if last.gradient == 0:
         return Finding("vanishing", f"No gradient leaves the head: it is 0 at {last.site}.")
     if ratio < 1 / FAR:
-        per_layer = f" (by {ratio ** (1 / layers):.2f} per layer over {layers} layers)" if ratio else ""
-        return Finding(
-            "vanishing",
-            f"The gradient vanishes on its way to the image: {numbers}, smaller by a factor of {factor(1 / ratio)}"
-            f"{per_layer}." if ratio else f"The gradient vanishes on its way to the image: {numbers}.",
-        )  # fmt: skip
+        text = f"The gradient vanishes on its way to the image: {numbers}"
+        if ratio:
+            per_layer = f"by {ratio ** (1 / layers):.2f} per layer over {layers} layers"
+            text += f", smaller by a factor of {factor(1 / ratio)} ({per_layer})"
+        return Finding("vanishing", f"{text}.")
     if ratio > FAR:
         why = (
             " Batch norm holds the size of the signal and lets the gradient grow (Yang et al. 2019, arXiv:1902.08129); "
@@ -165,8 +168,11 @@ def _steps(profile: Profile) -> list[Finding]:
     worst = max(moved, key=lambda w: w.update or 0, default=None)
     if worst is None or (worst.update or 0) < _LARGEST_UPDATE:
         return []
-    return [Finding("steps", f"One step would change {worst.weight} by {100 * (worst.update or 0):.0f} % of its size; "
-                             "a lower learning rate, or a warm-up, is safer.")]  # fmt: skip
+    return [Finding(
+        "steps",
+        f"One step at the full learning rate would change {worst.weight} by {100 * (worst.update or 0):.0f} % of its "
+        "size; a lower rate, or a warm-up, is safer.",
+    )]  # fmt: skip
 
 
 def factor(ratio: float) -> str:

@@ -77,6 +77,11 @@ class Recorder(keras.callbacks.Callback):
             signal.signal(number, handler)
         self._handlers = {}
 
+    @property
+    def late_signal(self) -> int | None:
+        """A signal that came when there was nothing left to stop."""
+        return self._signal
+
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Go on with the running means of an epoch that was broken off."""
         self._epoch, self._epoch_began = epoch, time.monotonic()
