@@ -52,7 +52,7 @@ def test_every_inline_command_is_the_same_in_both(names: tuple[str, str]) -> Non
 def test_both_languages_tell_the_same_numbers_and_pictures(names: tuple[str, str]) -> None:
     """Percentages and cells of tables that are numbers, and pictures in the language of the page."""
     texts = [(ROOT / name).read_text(encoding="utf-8") for name in names]
-    found = [sorted(re.findall(r"\d+\.\d+ ?%|(?<=\| )[\d.e-]+(?= \|)", text)) for text in texts]
+    found = [sorted(re.findall(r"\d+\.\d+(?=\s?%)|(?<=\| )[\d.e-]+(?= \|)", text)) for text in texts]
     assert found[0] == found[1]
     pictures = [re.findall(r"\]\(([^)]+\.png)\)", text) for text in texts]
     assert pictures[0] == [name.replace(".zh.png", ".png") for name in pictures[1]]

@@ -127,12 +127,12 @@ def test_gradient_flow_is_drawn_on_a_log_scale_with_a_band_of_seeds(language: wo
 def test_degradation_shows_means_spreads_and_what_diverged() -> None:
     plain = Series(False, {20: [5, 7], 56: [90, 90]}, {20: [9, 9], 56: [90, 90]}, {56: 2})
     residual = Series(True, {20: [4, 4], 56: [2, 3]}, {20: [8, 8], 56: [7, 7]}, {})
-    figure = draw_degradation([("batch norm", [plain, residual])], 90, "title", "en")
+    figure = draw_degradation([("batch norm", [plain, residual])], {"train": 90, "test": 89}, "title", "en")
     shown = texts(figure)
     assert {"diverged: 2", "guessing", "20", "56", "training error, %", "test error, %"} <= set(shown)
     heights = [float(y) for line in figure.axes[0].lines for y in np.atleast_1d(line.get_ydata())]
     assert {6.0, 90.0, 2.5} <= set(heights)
-    assert draw_degradation([("batch norm", [plain])], 90, "title", "zh").axes
+    assert draw_degradation([("batch norm", [plain])], {"train": 90, "test": 89}, "title", "zh").axes
 
 
 def test_points_and_training_curves_take_what_diverged_at_once() -> None:

@@ -93,13 +93,13 @@ def _measure(run: RunDirectory, plan: Plan) -> dict[str, Any]:
     flow = GradientFlow(model, plan.preprocess.image_shape, len(batches[0][0]))
     splits = _measured(plan)
     found: dict[str, Any] = {
-        "images": {name: len(split) for name, split in splits.items()}, "trained_on": len(plan.data.splits["train"]),
-        "chance": {name: split.chance() for name, split in splits.items()}, "diverged": None,
+        "images": {name: len(split) for name, split in splits.items()},
+        "chance": _chance(plan), "diverged": None,
         "tested_on": "test" if "test" in plan.data.splits else "val",
         "start": flow.profile(batches).to_dict(), "end": None,
     }  # fmt: skip
     if not run.finished:
-        errors: dict[str, float | None] = {f"{name}_error": split.chance() for name, split in splits.items()}
+        errors: dict[str, float | None] = {f"{name}_error": error for name, error in _chance(plan).items()}
         errors |= dict.fromkeys(("train_loss", "test_loss"))
         return {**found, **errors, "diverged": int(read_json(run.divergence)["step"])}
     load_weights(model, run.weights)
@@ -117,6 +117,12 @@ def _profiled(plan: Plan) -> list[tuple[NDArray[np.float32], NDArray[np.float32]
         augmentation=Augmentation(), seed=0,
     )  # fmt: skip
     return [source.batch(step) for step in range(min(2, source.steps_per_epoch))]
+
+
+def _chance(plan: Plan) -> dict[str, float]:
+    """Errors in % of whoever always names the most frequent class."""
+    splits = plan.data.splits
+    return {"train": splits["train"].chance(), "test": splits["test" if "test" in splits else "val"].chance()}
 
 
 def _measured(plan: Plan) -> dict[str, Split]:

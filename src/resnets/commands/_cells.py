@@ -33,19 +33,9 @@ class Cell:
     losses: list[list[float]] = field(default_factory=list)
 
     @property
-    def chance(self) -> float:
-        """Error in % of whoever names the most frequent class, on the training images."""
-        return float(self.outcomes[0]["chance"]["train"])
-
-    def sampling(self, split: str) -> float:
-        """Variance of the mean error in percentage points squared that comes from the images it was measured on.
-
-        Test images stand for all that there could be; training images only for those of the training, so that where all
-        were measured there is none.
-        """
-        mean, images = float(np.mean(self.errors(split))), int(self.outcomes[0]["images"][split])
-        left_out = 1 - images / int(self.outcomes[0]["trained_on"]) if split == "train" else 1
-        return left_out * mean * (100 - mean) / images
+    def chance(self) -> dict[str, float]:
+        """Errors in % of whoever names the most frequent class, by split."""
+        return dict(self.outcomes[0]["chance"])
 
     def errors(self, split: str) -> list[float]:
         """Errors in %, by seed."""
@@ -75,7 +65,7 @@ class Cell:
     @property
     def learnt(self) -> bool:
         """Whether the training error of any seed is clearly below that of guessing."""
-        return any(error < 0.9 * self.chance for error in self.errors("train"))
+        return any(error < 0.9 * self.chance["train"] for error in self.errors("train"))
 
     @property
     def neighbours(self) -> float | None:
@@ -92,29 +82,37 @@ class Cell:
 
 
 Order = Literal["better", "worse", "level", "unclear", "one seed"]
-_MARGIN = 1.0  # percentage points within which two errors are of one level
+MARGIN = 1.0  # percentage points within which two errors are of one level
 
 
-def compare(one: Cell, other: Cell, split: str) -> Order:
-    """Return how the error of one network stands to another's, by a 95 % interval of the difference of means.
+def difference(one: Cell, other: Cell, split: str) -> tuple[float, float] | None:
+    """Return Welch's 95 % interval of the difference of mean errors over the seeds; None where one has a single seed.
 
-    It is Welch's for the seeds, and in quadrature that of finitely many images; both networks see the same images, so
-    the second is an upper bound. From one seed no order is told.
+    Both are measured on the same images, so that what is easy or hard about these cancels out.
     """
     cells = (one, other)
     if min(len(cell.outcomes) for cell in cells) < 2:
+        return None
+    # seeds that agree to the last image still stand for others that would not
+    least = [(100 / int(cell.outcomes[0]["images"][split])) ** 2 for cell in cells]
+    spread = [
+        max(float(np.var(c.errors(split), ddof=1)), few) / len(c.outcomes) for c, few in zip(cells, least, strict=True)
+    ]
+    freedom = sum(spread) ** 2 / sum(v**2 / (len(c.outcomes) - 1) for v, c in zip(spread, cells, strict=True))
+    reach = float(stats.t.ppf(0.975, freedom)) * math.sqrt(sum(spread))
+    middle = float(np.mean(one.errors(split)) - np.mean(other.errors(split)))
+    return middle - reach, middle + reach
+
+
+def compare(one: Cell, other: Cell, split: str) -> Order:
+    """Return how the error of one network stands to another's, by :func:`difference`; one seed tells no order."""
+    interval = difference(one, other, split)
+    if interval is None:
         return "one seed"
-    seeds_of = [float(np.var(cell.errors(split), ddof=1)) / len(cell.outcomes) for cell in cells]
-    means = [float(np.mean(cell.errors(split))) for cell in cells]
-    freedom = sum(seeds_of) ** 2 / max(
-        1e-12, sum(v**2 / (len(c.outcomes) - 1) for v, c in zip(seeds_of, cells, strict=True))
-    )
-    of_seeds = float(stats.t.ppf(0.975, max(1.0, freedom))) * math.sqrt(sum(seeds_of))
-    reach = math.hypot(of_seeds, 1.96 * math.sqrt(sum(cell.sampling(split) for cell in cells)))
-    low, high = means[0] - means[1] - reach, means[0] - means[1] + reach
+    low, high = interval
     if low > 0 or high < 0:
         return "worse" if low > 0 else "better"
-    return "level" if low >= -_MARGIN and high <= _MARGIN else "unclear"
+    return "level" if low >= -MARGIN and high <= MARGIN else "unclear"
 
 
 def seeds(count: int) -> str:
@@ -191,8 +189,8 @@ def how(study: Study) -> list[str]:
         f"final weights, in inference mode; training errors are of at most {MEASURED:,} of the training images that "
         "were used. A training that diverged counts as naming the most frequent class. Gradients are measured on up to "
         "256 training images.",
-        "- Two errors are told apart where the 95 % interval of their difference (Welch's over the seeds, with the "
-        f"sampling of the images) leaves out 0, and are level where it lies within {_MARGIN:g} percentage point.",
+        "- Two errors are told apart where the 95 % interval of their difference (Welch's, over the seeds, on the same "
+        f"images) leaves out 0, and are level where it lies within {MARGIN:g} percentage point.",
         "- Sources: each training has its run directory, `arms/<network>-seed<n>/`, with `outcome.json` (errors, "
         "gradients), `metrics.csv` (each epoch) and `run.json` (network, recipe, versions, machine). What was asked "
         "for and planned is in `study.json`. Each figure has its numbers in a `.csv` beside it.",

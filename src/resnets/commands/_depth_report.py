@@ -131,8 +131,8 @@ def write_depth_figures(study: Study, groups: Groups) -> None:
     write_numbers(study, groups, "degradation")
 
 
-def _chance(groups: Groups) -> float:
-    return next((cell.chance for members in groups.values() for cell in members), 100.0)
+def _chance(groups: Groups) -> dict[str, float]:
+    return next((cell.chance for members in groups.values() for cell in members), {"train": 100.0, "test": 100.0})
 
 
 def _series(members: list[Cell], residual: bool) -> Series:

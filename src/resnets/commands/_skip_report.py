@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from resnets.commands._cells import (
+    MARGIN,
     Cell,
     cells,
-    compare,
+    difference,
     heading,
     how,
     numbers,
@@ -82,12 +83,14 @@ def _verdict(cell: Cell, shallow: Cell) -> str:
         return "neither learns" if cell.learnt == shallow.learnt else (
             f"{(shallow if cell.learnt else cell).arm.label} does not learn"
         )  # fmt: skip
-    orders = [compare(cell, shallow, split) for split in ("train", "test")]
-    if "one seed" in orders:
+    intervals = [difference(cell, shallow, split) for split in ("train", "test")]
+    known = [interval for interval in intervals if interval is not None]
+    if len(known) < 2:
         return "one seed tells no order"
-    if "worse" in orders:
+    if any(low > 0 for low, _ in known):
         return "it does not reach the shallower one"
-    if "unclear" in orders:
-        told = f"training {orders[0]}, {tested_on(cell)} {orders[1]}"
-        return f"the seeds do not tell whether it reaches the shallower one ({told})"
-    return "it reaches the level of the shallower one" if "level" in orders else "it is better than the shallower one"
+    if all(high < 0 for _, high in known):
+        return "it is better than the shallower one"
+    if all(high <= MARGIN for _, high in known):
+        return "it reaches the level of the shallower one" + (", and trains better" if known[0][1] < 0 else "")
+    return "the seeds do not tell whether it reaches the shallower one"

@@ -34,14 +34,14 @@ class Series:
 
 
 def draw_degradation(
-    panels: Sequence[tuple[str, Sequence[Series]]], chance: float, title: str, language: Language = "en",
+    panels: Sequence[tuple[str, Sequence[Series]]], chance: Mapping[str, float], title: str, language: Language = "en",
     tested_on: str = "test",
 ) -> Figure:  # fmt: skip
     """Draw error against depth, training above and test below, one column per kind of normalisation.
 
     Args:
         panels: Heading and series of each column.
-        chance: Error of guessing, in %.
+        chance: Errors of guessing, in %: "train" and "test".
         title: Heading.
         language: Of the labels.
         tested_on: The split that "test" errors are of: "test" or "val".
@@ -53,7 +53,7 @@ def draw_degradation(
             axes = grid[row][column]
             for one in series:
                 _draw_series(axes, one, getattr(one, which), language)
-            _finish(axes, series, chance, language)
+            _finish(axes, series, chance[which], language)
             axes.set_ylabel(word(f"{'train' if row == 0 else tested_on}_error", language))
         grid[0][column].set_title(heading, fontsize=10)
         grid[1][column].set_xlabel(word("layers", language))
@@ -82,7 +82,7 @@ def _finish(axes: Axes, series: Sequence[Series], chance: float, language: Langu
     highest = max((max(e) for s in series for errors in (s.train, s.test) for e in errors.values()), default=0)
     if highest > 0.7 * chance:
         axes.axhline(chance, color=GREY, linestyle=":", lw=1)
-        axes.text(0.5, chance, word("chance", language), color=GREY, fontsize=8, va="top", ha="center",
+        axes.text(0.5, chance, word("chance", language), color=GREY, fontsize=8, va="bottom", ha="center",
                   transform=axes.get_yaxis_transform())  # fmt: skip
     axes.set_ylim(bottom=0)
     axes.margins(x=0.15)
