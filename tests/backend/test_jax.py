@@ -46,7 +46,7 @@ def test_jax_alone_trains_evaluates_and_predicts_on_a_folder(tmp_path: Path) -> 
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed")
 def test_jax_alone_diagnoses_and_takes_blocks_out(tmp_path: Path) -> None:
-    found = run("diagnose", "--network", "resnet8:zero_gamma=true", "--steps", 2, "--output", tmp_path / "d")
+    found = run("diagnose", "--network", "resnet8:zero_gamma=true", "--output", tmp_path / "d")
     assert found.returncode == 0, found.stderr
     assert "3 of 3 blocks start silent" in found.stdout
     data = paint(tmp_path / "pictures")

@@ -132,11 +132,16 @@ def test_a_signal_in_the_last_step_is_handed_on_when_the_run_is_written(pictures
 
     from resnets.runs.callbacks import Recorder
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Recorder, "late_signal", property(lambda self: signal.SIGINT))
-        with pytest.raises(KeyboardInterrupt):
-            train(str(pictures), network="resnet8", settings=SETTINGS, output=tmp_path / "run", quiet=True)
-    assert open_run(tmp_path / "run").finished
+    came: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: came.append(number))
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Recorder, "late_signal", property(lambda self: signal.SIGTERM))
+            run = train(str(pictures), network="resnet8", settings=SETTINGS, output=tmp_path / "run", quiet=True)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert came == [signal.SIGTERM]
+    assert open_run(run.root).finished
 
 
 def test_a_model_of_ones_own_is_looked_into_with_labels_of_every_form(seeded: None) -> None:

@@ -107,8 +107,8 @@ def plan_amount(amount: Amount, choices: Sequence[Choice], dataset: DataSet, dis
 def _planned(size: _Size, choice: Choice, dataset: DataSet, notes: list[str]) -> dict[str, Any]:
     """The record of a study of this size."""
     preprocess, _ = derive(dataset, size.side)
-    for network in {arm.network for arm in choice.arms}:
-        check_image_shape(named_network(network), len(dataset.classes), preprocess.image_shape)
+    for spec in sorted((named_network(arm.network) for arm in choice.arms), key=smallest_side, reverse=True):
+        check_image_shape(spec, len(dataset.classes), preprocess.image_shape)
     most = {name: min(len(split), MEASURED) for name, split in dataset.splits.items()}
     most |= {"train": size.images, "val": min(most["val"], _VALIDATION)}
     shape = f"{preprocess.height}x{preprocess.width}"
