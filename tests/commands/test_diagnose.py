@@ -26,7 +26,7 @@ def kinds(diagnosis: object) -> list[str]:
 
 @pytest.mark.slow
 def test_plain_residual_and_zero_gamma_get_three_verdicts_and_glorot_without_norm_a_fourth(tmp_path: Path) -> None:
-    names = ["plain44", "resnet20", "resnet20:zero_gamma=true",
+    names = ["plain44", "resnet8", "resnet8:zero_gamma=true",
              "plain20:norm=none:conv_bias=all:initializer=glorot_uniform"]  # fmt: skip
     found = diagnose_networks(names, "digits", output=tmp_path / "out", quiet=True)
     assert kinds(found) == ["exploding", "healthy", "silent", "vanishing"]
@@ -34,7 +34,7 @@ def test_plain_residual_and_zero_gamma_get_three_verdicts_and_glorot_without_nor
     saved = json.loads((tmp_path / "out" / "diagnosis.json").read_text(encoding="utf-8"))
     assert [view["network"] for view in saved["views"]] == names
     rows = read_csv(tmp_path / "out" / "gradients.csv")
-    assert len(rows) == 22 + 3 * 10
+    assert len(rows) == 22 + 2 * 4 + 10
     with Image.open(tmp_path / "out" / "gradients.png") as picture:
         assert picture.width > 600
 

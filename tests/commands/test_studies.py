@@ -30,7 +30,7 @@ from resnets.data.load import load
 from resnets.errors import DataError, UsageError
 from resnets.networks.catalog import network
 from resnets.networks.sketch import sketch
-from resnets.runs.directory import RunDirectory, open_run, read_csv
+from resnets.runs.directory import RunDirectory, read_csv
 from resnets.runs.display import Display
 
 from .conftest import SETTINGS, paint
@@ -46,16 +46,14 @@ def report_of(root: Path) -> dict[str, bytes]:
     return {name: (root / name).read_bytes() for name in names}
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished study of four trainings; tests must not change it."""
-    return study_depth("digits", **ONE_SEED, output=tmp_path_factory.mktemp("whole") / "study")  # type: ignore[arg-type]
-
-
 @pytest.mark.slow
-@pytest.mark.xdist_group("whole")
-def test_a_depth_study_writes_a_report_with_the_source_of_each_number(whole: Path, tmp_path: Path) -> None:
-    root = whole
+def test_a_depth_study_writes_a_report_and_one_that_is_killed_and_goes_on_writes_the_same(tmp_path: Path) -> None:
+    whole = study_depth("digits", **ONE_SEED, output=tmp_path / "whole")  # type: ignore[arg-type]
+    _check_the_source_of_each_number(whole, tmp_path)
+    _check_a_killed_study(whole, tmp_path)
+
+
+def _check_the_source_of_each_number(root: Path, tmp_path: Path) -> None:
     rows = read_csv(root / "figures" / "degradation.csv")
     assert len(rows) == 2 * 2  # plain and residual, two norms
     text = (root / "report.md").read_text(encoding="utf-8")
@@ -86,9 +84,8 @@ def test_a_depth_study_writes_a_report_with_the_source_of_each_number(whole: Pat
     assert 100 * (1 - result["top1"]) == pytest.approx(float(test), abs=0.01)
 
 
-@pytest.mark.slow
-@pytest.mark.xdist_group("whole")
-def test_a_study_that_is_killed_loses_at_most_one_training_and_says_the_same(whole: Path, tmp_path: Path) -> None:
+def _check_a_killed_study(whole: Path, tmp_path: Path) -> None:
+    """It loses at most the training under way, and says the same."""
     command = [sys.executable, "-m", "resnets", "study", "depth", "digits", "--depths", "8", "--seeds", "1",
                "--epochs", "1", "--images", "300", "--budget", "0", "--output", str(tmp_path / "killed")]  # fmt: skip
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -321,19 +318,28 @@ def test_a_skip_study_of_a_norm_it_has_no_rate_for_is_refused(tmp_path: Path) ->
         study_skip("digits", width=9, output=tmp_path / "s", quiet=True)
 
 
-@pytest.fixture(scope="module")
-def twins(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunDirectory, RunDirectory]:
-    root = tmp_path_factory.mktemp("twins")
-    return tuple(  # type: ignore[return-value]
-        train("digits", network=name, settings={**SETTINGS, "epochs": 4}, output=root / name, quiet=True)
-        for name in ("resnet14", "plain14")
-    )
-
-
 @pytest.mark.slow
-@pytest.mark.xdist_group("twins")
-def test_lesions_of_a_network_and_its_twin(twins: tuple[RunDirectory, RunDirectory], tmp_path: Path) -> None:
+def test_lesions_of_a_network_and_its_twin(trained: RunDirectory, tmp_path: Path) -> None:
+    twins = [
+        train("digits", network=name, settings={**SETTINGS, "epochs": 4}, output=tmp_path / name, quiet=True)
+        for name in ("resnet14", "plain14")
+    ]
     root = study_lesion(twins[0].root, plain=twins[1].root, images=200, draws=2, output=tmp_path / "l", quiet=True)
+    _check_lesions(root)
+    with pytest.raises(UsageError, match="different data"):
+        study_lesion(twins[0].root, plain=trained.root, output=tmp_path / "m", quiet=True)
+    with pytest.raises(UsageError, match="images"):
+        study_lesion(twins[0].root, images=1, quiet=True)
+    other = paint(tmp_path / "other", tuple(map(str, range(10))), each=4, side=8)
+    root = study_lesion(twins[0].root, data=str(other), draws=1, output=tmp_path / "o", quiet=True)
+    text = (root / "report.md").read_text(encoding="utf-8")
+    assert "40 labelled images of other" in text
+    assert "Measured on resnet14, 40 labelled images of other" in text
+    with pytest.raises(UsageError, match="different data"):
+        study_lesion(twins[0].root, plain=trained.root, data=str(other), output=tmp_path / "m", quiet=True)
+
+
+def _check_lesions(root: Path) -> None:
     saved = json.loads((root / "lesions.json").read_text(encoding="utf-8"))
     residual, plain = saved["networks"]
     assert [len(n["single"]) for n in (residual, plain)] == [6, 6]
@@ -346,32 +352,6 @@ def test_lesions_of_a_network_and_its_twin(twins: tuple[RunDirectory, RunDirecto
     for name in ("lesions", "paths"):
         assert (root / "figures" / f"{name}.png").stat().st_size > 10_000
         assert read_csv(root / "figures" / f"{name}.csv")
-
-
-@pytest.mark.slow
-@pytest.mark.xdist_group("twins")
-def test_lesions_of_runs_on_different_data_are_refused(
-    twins: tuple[RunDirectory, RunDirectory], trained: RunDirectory, tmp_path: Path
-) -> None:
-    with pytest.raises(UsageError, match="different data"):
-        study_lesion(twins[0].root, plain=trained.root, output=tmp_path / "l", quiet=True)
-    with pytest.raises(UsageError, match="images"):
-        study_lesion(twins[0].root, images=1, quiet=True)
-    assert open_run(twins[0].root).finished
-
-
-@pytest.mark.slow
-@pytest.mark.xdist_group("twins")
-def test_lesions_are_measured_on_other_images_too(
-    twins: tuple[RunDirectory, RunDirectory], trained: RunDirectory, tmp_path: Path
-) -> None:
-    other = paint(tmp_path / "other", tuple(map(str, range(10))), each=4, side=8)
-    root = study_lesion(twins[0].root, data=str(other), draws=1, output=tmp_path / "l", quiet=True)
-    text = (root / "report.md").read_text(encoding="utf-8")
-    assert "40 labelled images of other" in text
-    assert "Measured on resnet14, 40 labelled images of other" in text
-    with pytest.raises(UsageError, match="different data"):
-        study_lesion(twins[0].root, plain=trained.root, data=str(other), output=tmp_path / "m", quiet=True)
 
 
 @pytest.mark.slow

@@ -313,8 +313,10 @@ def test_a_profile_in_json_has_no_infinities() -> None:
 
 
 def test_every_network_that_trains_can_be_looked_into(seeded: None) -> None:
-    for name in ("resnet18", "resnext29-8x64d:depths=1,1,1:widths=8,16,32", "seresnet18:depths=1,1,1,1", "resnet18-d",
-                 "resnet110-stochastic:depths=2,1,1"):  # fmt: skip
+    for name in (
+        "resnet18:depths=1,1,1,1", "resnext29-8x64d:depths=1,1,1:widths=8,16,32", "seresnet18:depths=1,1,1,1",
+        "resnet18-d:depths=1,1,1,1", "resnet110-stochastic:depths=2,1,1",
+    ):  # fmt: skip
         spec = network(name)
         shape = (32, 32, 3) if spec.stem != "cifar" else (8, 8, 3)
         rng = np.random.default_rng(0)
