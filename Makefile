@@ -14,7 +14,7 @@ demo: $(VENV)/.installed
 	$(BIN)/resnets train digits
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
