@@ -16,6 +16,7 @@ from resnets.commands._arms import Arm
 from resnets.commands._fitting import Plan, build_model, fit
 from resnets.commands._record import write_record
 from resnets.commands._study import Study
+from resnets.commands._trained import pick_split
 from resnets.data.augment import Augmentation
 from resnets.data.build import EvaluationBatches, TrainingBatches
 from resnets.data.dataset import DataSet, Split
@@ -95,7 +96,7 @@ def _measure(run: RunDirectory, plan: Plan) -> dict[str, Any]:
     found: dict[str, Any] = {
         "images": {name: len(split) for name, split in splits.items()},
         "chance": _chance(plan), "diverged": None,
-        "tested_on": "test" if "test" in plan.data.splits else "val",
+        "tested_on": pick_split(plan.data, None)[0],
         "start": flow.profile(batches).to_dict(), "end": None,
     }  # fmt: skip
     if not run.finished:
@@ -121,14 +122,12 @@ def _profiled(plan: Plan) -> list[tuple[NDArray[np.float32], NDArray[np.float32]
 
 def _chance(plan: Plan) -> dict[str, float]:
     """Errors in % of whoever always names the most frequent class."""
-    splits = plan.data.splits
-    return {"train": splits["train"].chance(), "test": splits["test" if "test" in splits else "val"].chance()}
+    return {"train": plan.data.splits["train"].chance(), "test": pick_split(plan.data, None)[1].chance()}
 
 
 def _measured(plan: Plan) -> dict[str, Split]:
     """What errors are measured on: some training images, and all test or else validation images."""
-    splits = plan.data.splits
-    return {"train": splits["train"].sample(MEASURED), "test": splits["test"] if "test" in splits else splits["val"]}
+    return {"train": plan.data.splits["train"].sample(MEASURED), "test": pick_split(plan.data, None)[1]}
 
 
 def _errors(model: keras.Model, plan: Plan, split: Split) -> tuple[float, float | None]:
