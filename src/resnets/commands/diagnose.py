@@ -255,14 +255,13 @@ def _replay(run: RunDirectory, plan: Plan) -> Divergence:
     if "weights" in record:
         plan = replace(plan, start=restart(record["weights"], plan.spec, len(plan.data.classes), plan.preprocess))
     saved = read_json(run.divergence)
-    again = refit(run, plan, int(saved["step"]))
+    again, found = refit(run, plan, int(saved["step"])), None
     if again.broken:
         images = plan.batches().batch(again.step - 1)[0]
         found = locate(again.model, images, again.step, again.before)
-    else:  # the loss of the validation broke, or the answers of the final weights
+    elif (what := str(saved.get("what", "loss"))) != "loss":  # of the validation, or the answers of the final weights
         validation = EvaluationBatches(plan.data.splits["val"], plan.preprocess, len(plan.data.classes), _BATCH)
-        images = validation.batch(0)[0]
-        found = locate(again.model, images, again.step, again.before, what=str(saved.get("what", "loss")))
+        found = locate(again.model, validation.batch(0)[0], again.step, again.before, what=what)
     return found or Divergence(again.step, "", "unknown")
 
 
