@@ -153,5 +153,16 @@ def test_lesions_mark_blocks_that_change_the_shape() -> None:
     ]  # fmt: skip
     shown = texts(draw_lesions(lines, 90, "title"))
     assert {"1.1", "2.1", "resnet14", "plain14", "blocks removed", "pairs of blocks swapped"} <= set(shown)
-    figure = draw_paths([0, 1, 2], [0.25, 0.5, 0.25], [0.0, 1e-3, 0.5], [0.0, 0.004, 0.996], "title", "zh")
+    assert {"guessing", "intact"} <= set(shown)
+
+
+@pytest.mark.parametrize("gradients", [[0.0, 1e-3, 4e-3], [0.0, 1e-3, 0.05], [0.0, 1e-3, 50.0]])
+def test_paths_have_error_bars_and_ticks_enough_to_read_a_value(gradients: list[float]) -> None:
+    figure = draw_paths([0, 1, 2], [0.25, 0.5, 0.25], gradients, [0.0, 2e-4, 0.0], [0.0, 0.1, 0.9], "title", "zh")
     assert words.word("path", "zh") in texts(figure)
+    left = figure.axes[0]
+    low, high = left.get_ylim()
+    assert sum(low <= place <= high for place in left.get_yticks()) >= 3
+    (bars,) = left.containers[0].lines[2]
+    ends = [segment[:, 1].tolist() for segment in bars.get_segments()]
+    np.testing.assert_allclose(ends[0], [gradients[1] - 2e-4, gradients[1] + 2e-4])

@@ -19,6 +19,11 @@ IMAGES = np.random.default_rng(0).normal(size=(4, *SHAPE)).astype(np.float32)
 TARGETS = np.eye(5, dtype=np.float32)[[0, 1, 2, 3]]
 
 
+def norm(gradient: np.ndarray) -> float:
+    """Each image's norm, mean over the images."""
+    return float(np.mean([np.linalg.norm(image) for image in gradient]))
+
+
 @pytest.mark.parametrize("name", ["resnet8", "resnet8-b", "resnet20-v2:depths=1,1,1"])
 def test_the_gradients_of_all_paths_add_up_to_the_whole(seeded: None, name: str) -> None:
     model = build(name, 5, SHAPE)
@@ -37,13 +42,30 @@ def test_the_gradients_of_all_paths_add_up_to_the_whole(seeded: None, name: str)
 
 def test_lengths_are_binomial_and_what_they_carry_adds_up(seeded: None) -> None:
     paths = Paths(build("resnet14", 5, SHAPE), SHAPE)
-    found = path_lengths(paths, (IMAGES, TARGETS), draws=2)
+    found = path_lengths(paths, (IMAGES, TARGETS), draws=5)
     assert [p.branches for p in found] == list(range(7))
     assert [p.paths for p in found] == [math.comb(6, k) / 64 for k in range(7)]
     assert sum(p.carried for p in found) == pytest.approx(1)
     longest = paths.gradient((IMAGES, TARGETS), set(range(6)))
-    assert found[6].gradient == pytest.approx(np.sqrt(np.sum(longest**2) / 4), rel=1e-4)
-    assert found == path_lengths(paths, (IMAGES, TARGETS), draws=2)
+    assert found[6].gradient == pytest.approx(norm(longest), rel=1e-4)
+    assert [p.uncertain > 0 for p in found] == [False, *[True] * 5, False]
+    assert found == path_lengths(paths, (IMAGES, TARGETS), draws=5)
+
+
+def test_where_there_are_few_paths_each_is_measured(seeded: None) -> None:
+    paths = Paths(build("resnet8", 5, SHAPE), SHAPE)
+    found = path_lengths(paths, (IMAGES, TARGETS), draws=3)
+    for row in found:
+        each = [paths.gradient((IMAGES, TARGETS), set(c)) for c in itertools.combinations(range(3), row.branches)]
+        assert row.gradient == pytest.approx(np.mean([norm(gradient) for gradient in each]), rel=1e-4)
+        assert row.uncertain == 0
+
+
+def test_more_draws_are_less_uncertain(seeded: None) -> None:
+    paths = Paths(build("resnet20", 5, SHAPE), SHAPE)
+    few, many = (path_lengths(paths, (IMAGES, TARGETS), draws)[4] for draws in (4, 64))
+    assert many.uncertain < few.uncertain
+    assert abs(many.gradient - few.gradient) < 4 * np.hypot(many.uncertain, few.uncertain)
 
 
 def test_a_plain_network_has_one_path() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,24 @@ def test_quiet_shows_nothing_and_still_logs(tmp_path: Path, capsys: pytest.Captu
     assert len(lines) == 3
     assert lines[0].endswith("  progress [bold]as it is[/bold]")
     assert lines[1].endswith("  结果")
+
+
+def test_waiting_long_is_said_once_where_there_is_no_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PATIENCE", 0.05)
+    display = Display()
+    with display.waiting("reading the data"):
+        deadline = time.monotonic() + 10
+        said = ""
+        while not said and time.monotonic() < deadline:
+            time.sleep(0.01)
+            said = capsys.readouterr().err
+    assert said == "reading the data\n"
+    with display.waiting("soon done"):
+        pass
+    time.sleep(0.2)
+    assert capsys.readouterr().err == ""
 
 
 def test_an_epoch_stands_under_its_headings(capsys: pytest.CaptureFixture[str]) -> None:

@@ -90,30 +90,29 @@ def _run_arms(
         data: Its images, as they were taken for it.
         preprocess: What the networks see.
         display: Where progress is told.
-        after_each: Called after each arm, to write the report so far.
+        after_each: Called after each arm but the last, to write the report so far.
 
     Raises:
         StoppedError: A signal came; what is done stays.
     """
-    arms = study.arms
-    done = [arm for arm in arms if study.outcome(arm) is not None]
+    left = [arm for arm in study.arms if study.outcome(arm) is None]
+    total, done = len(study.arms), len(study.arms) - len(left)
     if done:
-        display.say(f"done     {len(done)} of {len(arms)} trainings, found in {study.root}")
-    began, spent, total = time.monotonic(), 0.0, sum(_cost(arm) for arm in arms if arm not in done)
-    for number, arm in enumerate(arms, start=1):
-        if arm in done:
-            continue
-        with display.waiting(f"training {number} of {len(arms)}: {arm.label}, {arm.group}, seed {arm.seed}"):
+        display.say(f"done     {done} of {total} trainings, found in {study.root}")
+    began, spent = time.monotonic(), 0.0
+    for number, arm in enumerate(left, start=done + 1):
+        with display.waiting(f"training {number} of {total}: {arm.label}, {arm.group}, seed {arm.seed}"):
             try:
                 outcome = run_arm(study, arm, data, preprocess)
             except KeyboardInterrupt:
                 raise StoppedError("Stopped; give the same command again to go on.") from None
         spent += _cost(arm)
-        elapsed = time.monotonic() - began
-        left = clock(elapsed / spent * (total - spent))
-        display.say(f"{number:4}/{len(arms)}  {arm.label:18} {arm.group:22} seed {arm.seed}  {_in_words(outcome)}  "
-                    f"{clock(outcome['seconds']):>6}   {left} left")  # fmt: skip
-        after_each()
+        to_come = sum(_cost(other) for other in left[number - done :])
+        ahead = clock((time.monotonic() - began) / spent * to_come)
+        display.say(f"{number:4}/{total}  {arm.label:18} {arm.group:22} seed {arm.seed}  {_in_words(outcome)}  "
+                    f"{clock(outcome['seconds']):>6}   {ahead} left")  # fmt: skip
+        if to_come:
+            after_each()
 
 
 def _cost(arm: Arm) -> float:

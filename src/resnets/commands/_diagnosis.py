@@ -94,7 +94,7 @@ class Diagnosis:
         """Return a text table, one row per block."""
         lines = []
         for view in self.views:
-            lines += [view.label, "".join(_COLUMNS[0].ljust(18)) + "".join(c.rjust(16) for c in _COLUMNS[1:])]
+            lines += [view.label, _COLUMNS[0].ljust(18) + "".join(c.rjust(16) for c in _COLUMNS[1:])]
             for row in (row for row in self.rows() if (row["network"], row["moment"]) == (view.network, view.moment)):
                 cells = "".join(_cell(row[column]).rjust(16) for column in _COLUMNS[1:])
                 lines.append(f"{row['block']:18}{cells}")
@@ -151,9 +151,9 @@ class Diagnosis:
         import base64
         import io
 
-        picture = io.BytesIO()
-        self.plot().savefig(picture, format="png")
-        encoded = base64.b64encode(picture.getvalue()).decode()
+        png = io.BytesIO()
+        self.plot().savefig(png, format="png")
+        encoded = base64.b64encode(png.getvalue()).decode()
         sentences = "".join(f"<p>{html.escape(line)}</p>" for line in self.verdict.splitlines())
         table = html.escape(self.table())
         return (

@@ -160,7 +160,7 @@ def _draw(folder: Path, results: Sequence[Lesioned], paths: Sequence[PathLength]
             title = measured.of_paths(results[0].network).title(language)
             figure = draw_paths(
                 [p.branches for p in paths], [p.paths for p in paths], [p.gradient for p in paths],
-                [p.carried for p in paths], title, language,
+                [p.uncertain for p in paths], [p.carried for p in paths], title, language,
             )  # fmt: skip
             save(figure, folder / picture("paths", language))
 
@@ -173,8 +173,8 @@ def _write_numbers(root: Path, results: Sequence[Lesioned], paths: Sequence[Path
     ]  # fmt: skip
     write_csv(root / "figures" / "lesions.csv", ("network", "lesion", "count", "blocks", "error_percent"), rows)
     if paths:
-        header = ("branches", "share_of_paths", "gradient_norm_of_one", "share_of_gradient")
-        path_rows = [(p.branches, p.paths, p.gradient, p.carried) for p in paths]
+        header = ("branches", "share_of_paths", "gradient_norm_of_one", "standard_error", "share_of_gradient")
+        path_rows = [(p.branches, p.paths, p.gradient, p.uncertain, p.carried) for p in paths]
         write_csv(root / "figures" / "paths.csv", header, path_rows)
     write_json(root / "lesions.json", {
         "format": 1, "measured_on": measured.title(), "chance": measured.chance,
@@ -219,7 +219,13 @@ def _path_section(network: str, paths: Sequence[PathLength], measured: Measured)
     if not paths:
         return
     yield "## Paths"
-    yield f"Measured on {measured.of_paths(network).title()}."
+    yield (
+        f"Measured on {measured.of_paths(network).title()}; ± is the standard error over the paths drawn, 0 where all "
+        "were measured."
+    )
     yield "![paths by length](figures/paths.png)"
-    rows = [(p.branches, f"{100 * p.paths:.3g} %", f"{p.gradient:.3g}", f"{100 * p.carried:.3g} %") for p in paths]
+    rows = [
+        (p.branches, f"{100 * p.paths:.3g} %", f"{p.gradient:.3g} ± {p.uncertain:.1g}", f"{100 * p.carried:.3g} %")
+        for p in paths
+    ]
     yield table(["branches on the path", "of all paths", "gradient of one", "of the gradient"], rows)

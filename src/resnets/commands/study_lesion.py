@@ -17,6 +17,7 @@ from resnets.runs.directory import free_folder
 from resnets.runs.display import Display
 
 _SEED = 0
+_PATHS = 400  # paths whose gradient is measured, over all lengths
 
 
 def study_lesion(
@@ -57,7 +58,8 @@ def study_lesion(
         source, name, split = _images(runs[0], data)
     part = split.sample(images, _SEED)
     results = [_lesion(one, part, draws, display) for one in runs]
-    paths = _paths(runs[0], part) if results[0].residual else ()
+    with display.waiting(f"{results[0].network}: measuring paths"):
+        paths = _paths(runs[0], part) if results[0].residual else ()
     root = free_folder(output, f"lesions-{source}-{runs[0].record['network_name']}")
     measured = Measured(" / ".join(r.network for r in results), len(part), name, source, part.chance())
     for sentence in write_lesion_report(root, results, paths, measured):
@@ -111,4 +113,5 @@ def _counts(most: int) -> list[int]:
 def _paths(trained: Trained, part: Split) -> tuple[PathLength, ...]:
     few = part.sample(BATCH, _SEED)
     batch = EvaluationBatches(few, trained.preprocess, len(trained.classes), BATCH).batch(0)
-    return path_lengths(Paths(trained.predictor.model, trained.preprocess.image_shape), batch, seed=_SEED)
+    paths = Paths(trained.predictor.model, trained.preprocess.image_shape)
+    return path_lengths(paths, batch, draws=max(4, _PATHS // (len(paths) + 1)), seed=_SEED)

@@ -61,6 +61,8 @@ def draw_lesions(
         _draw_counts(several, network.several, network.intact, colour, marker)
         _draw_counts(swapped, network.swapped, network.intact, colour, marker)
     single.plot([], [], "o", mfc="none", color=GREY, label=word("halves", language))
+    single.plot([], [], linestyle="--", color=GREY, lw=1, label=word("intact", language))
+    single.plot([], [], linestyle=":", color=GREY, lw=1, label=word("chance", language))
     single.set_xticks(
         range(len(networks[0].blocks)), [_short(name) for name in networks[0].blocks], rotation=90, fontsize=7
     )
@@ -71,8 +73,6 @@ def draw_lesions(
         axes.grid(alpha=0.3)
     for axes in (several, swapped):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    single.text(0.01, chance, word("chance", language), color=GREY, fontsize=8, va="bottom",
-                transform=single.get_yaxis_transform())  # fmt: skip
     highest = max(max(n.single, default=0) for n in networks)
     counts = [max(row) for n in networks for by_count in (n.several, n.swapped) for row in by_count.values()]
     single.set_ylim(0, 1.05 * max(chance, highest, *counts, 1))
@@ -103,8 +103,8 @@ def _draw_counts(axes: Axes, errors: ByCount, intact: float, colour: str, marker
 
 
 def draw_paths(
-    lengths: Sequence[int], paths: Sequence[float], gradients: Sequence[float], carried: Sequence[float], title: str,
-    language: Language = "en",
+    lengths: Sequence[int], paths: Sequence[float], gradients: Sequence[float], uncertain: Sequence[float],
+    carried: Sequence[float], title: str, language: Language = "en",
 ) -> Figure:  # fmt: skip
     """Draw how many paths there are of each length, what gradient one carries, and what all of them carry.
 
@@ -112,14 +112,18 @@ def draw_paths(
         lengths: Branches on a path.
         paths: Share of all paths, from 0 to 1.
         gradients: Gradient norm of one path.
+        uncertain: Its standard error.
         carried: Share of the gradient that paths of this length carry, from 0 to 1.
         title: Heading.
         language: Of the labels.
     """
     figure = new_figure(11, 4)
     left, right = figure.subplots(1, 2)
-    positive = [(k, g) for k, g in zip(lengths, gradients, strict=True) if g > 0]
-    left.plot([k for k, _ in positive], [g for _, g in positive], "o-", color=BLUE)
+    positive = [row for row in zip(lengths, gradients, uncertain, strict=True) if row[1] > 0]
+    left.errorbar(
+        [length for length, _, _ in positive], [gradient for _, gradient, _ in positive],
+        [error for _, _, error in positive], fmt="o-", color=BLUE, capsize=3,
+    )  # fmt: skip
     log_scale(left)
     left.set_ylabel(word("path_gradient", language))
     right.bar(np.asarray(lengths) - 0.2, 100 * np.asarray(paths), 0.4, color=GREY, label=word("paths", language))

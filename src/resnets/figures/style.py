@@ -38,9 +38,14 @@ def line_style(palette: Sequence[str], number: int) -> tuple[str, str]:
 
 
 def log_scale(axes: Axes) -> None:
-    """Make the y axis logarithmic, its ticks in plain text, since figures here take no markup."""
+    """Make the y axis logarithmic, its ticks in plain text, since figures here take no markup.
+
+    Call it when everything is drawn: where there are few decades, there are ticks between them.
+    """
     axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(numticks=9))
+    low, high = axes.get_ylim()
+    between = range(1, 10) if high / low < 10 else (1, 2, 5) if high / low < 100 else (1,)
+    axes.yaxis.set_major_locator(LogLocator(subs=tuple(between), numticks=9))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(
         FuncFormatter(lambda value, _: f"{value:g}" if 1e-2 <= value <= 1e4 else f"{value:.0e}")

@@ -52,6 +52,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     "paths": ("paths", "路径"),
     "path_gradient": ("gradient norm of one path (log scale)", "单条路径的梯度范数（对数坐标）"),
     "path_share": ("gradient carried", "承载的梯度"),
+    "intact": ("intact", "完整"),
     "halves": ("changes the shape", "改变形状的块"),
 }  # fmt: skip
 

@@ -2,12 +2,13 @@
 
 With n blocks there are 2^n paths from the loss to the image: through the branch or the shortcut of each. There are
 C(n, k) of k branches, and the gradient of one of them is measured by letting it through k branches that are drawn at
-random and, in all other blocks, through the shortcut alone; the forward pass stays whole (Veit et al. 2016,
-arXiv:1605.06431, section 4.3).
+random (through each set of k, where these are few) and, in all other blocks, through the shortcut alone; the forward
+pass stays whole (Veit et al. 2016, arXiv:1605.06431, section 4.3).
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -48,13 +49,15 @@ class PathLength:
     Attributes:
         branches: Residual branches on the path.
         paths: Share of all paths that have this length, from 0 to 1.
-        gradient: Norm of the gradient by the image that one such path carries: root mean square over images and draws.
+        gradient: Norm of the gradient by the image that one such path carries: mean over images and paths.
+        uncertain: Standard error of that mean over the paths that were drawn; 0 where all were measured.
         carried: Share of paths x gradient over all lengths.
     """
 
     branches: int
     paths: float
     gradient: float
+    uncertain: float
     carried: float
 
 
@@ -111,29 +114,33 @@ class Paths:
         return gradient
 
 
-def path_lengths(paths: Paths, batch: Batch, draws: int = 4, seed: int = 0) -> tuple[PathLength, ...]:
+def path_lengths(paths: Paths, batch: Batch, draws: int, seed: int = 0) -> tuple[PathLength, ...]:
     """Measure the gradient by length of path.
 
     Args:
         paths: The network.
         batch: Normalised images and one-hot targets.
-        draws: Paths to measure of each length.
+        draws: Paths to measure of each length, at least 2; where there are no more than these, all are measured.
         seed: Decides which.
     """
     rng, n = np.random.default_rng(seed), len(paths)
-    norms = []
+    shares, means, errors = [], [], []
     for length in range(n + 1):
-        found = []
-        for _ in range(draws if 0 < length < n else 1):
-            gradient = paths.gradient(batch, set(rng.choice(n, length, replace=False).tolist())).astype(np.float64)
-            found.append(np.sum(gradient**2) / len(gradient))
-        norms.append(math.sqrt(float(np.mean(found))))
-    return _shares(norms)
+        every = math.comb(n, length)
+        taken: list[Sequence[int]] = (
+            list(itertools.combinations(range(n), length)) if every <= draws
+            else [rng.choice(n, length, replace=False).tolist() for _ in range(draws)]
+        )  # fmt: skip
+        norms = [_norm(paths.gradient(batch, branches)) for branches in taken]
+        shares.append(every / 2**n)
+        means.append(float(np.mean(norms)))
+        errors.append(0.0 if every <= draws else float(np.std(norms, ddof=1)) / math.sqrt(draws))
+    carried = [share * mean for share, mean in zip(shares, means, strict=True)]
+    total = sum(carried) or 1.0
+    parts = zip(shares, means, errors, carried, strict=True)
+    return tuple(PathLength(k, s, m, e, c / total) for k, (s, m, e, c) in enumerate(parts))
 
 
-def _shares(norms: Sequence[float]) -> tuple[PathLength, ...]:
-    n = len(norms) - 1
-    paths = [math.comb(n, k) / 2**n for k in range(n + 1)]
-    weights = [p * g for p, g in zip(paths, norms, strict=True)]
-    total = sum(weights) or 1.0
-    return tuple(PathLength(k, p, g, w / total) for k, (p, g, w) in enumerate(zip(paths, norms, weights, strict=True)))
+def _norm(gradient: Floats) -> float:
+    """The norm of each image's gradient, mean over the images."""
+    return float(np.mean(np.sqrt(np.sum(gradient.astype(np.float64) ** 2, axis=(1, 2, 3)))))

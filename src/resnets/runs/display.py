@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,6 +17,7 @@ _COLUMNS = (
     ("epoch", "epoch", 7), ("loss", "loss", 7), ("accuracy", "acc%", 6), ("val_loss", "val_loss", 8),
     ("val_accuracy", "val%", 6), ("learning_rate", "rate", 8), ("images_per_second", "img/s", 7), ("left", "left", 8),
 )  # fmt: skip
+_PATIENCE = 10  # seconds after which plain lines say what is going on
 
 
 class Display:
@@ -49,18 +51,28 @@ class Display:
         self._write(text)
 
     def waiting(self, text: str) -> AbstractContextManager[object]:
-        """Show that something without steps is going on."""
-        return self.console.status(text) if self.console.is_terminal else nullcontext()
+        """Show that something without steps is going on; where no terminal is, once it takes a while."""
+        return self.console.status(text) if self.console.is_terminal else self._said_late(text)
+
+    @contextmanager
+    def _said_late(self, text: str) -> Iterator[None]:
+        timer = threading.Timer(_PATIENCE, self.say, (text,))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def track(self, items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
-        """Pass items on and show how many are done: a bar on a terminal, a line every ten seconds elsewhere."""
+        """Pass items on and show how many are done: a bar on a terminal, a line now and then elsewhere."""
         if self.console.is_terminal:
             with self._bar() as bar:
                 yield from bar.track(items, total=total, description=what)
             return
         last = time.monotonic()
         for done, item in enumerate(items):
-            if time.monotonic() - last > 10:
+            if time.monotonic() - last > _PATIENCE:
                 last = time.monotonic()
                 self.say(f"{what}: {done:,} of {total:,}")
             yield item
