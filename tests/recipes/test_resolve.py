@@ -245,3 +245,13 @@ def test_settings_keep_all_behind_the_first_equals_sign() -> None:
         else:
             with pytest.raises(UsageError, match=says):
                 parse_settings([text])
+
+
+def test_a_batch_changed_without_the_rate_gets_the_rate_in_proportion() -> None:
+    assert "0.05 is in proportion for 16" in resolve("onecycle", arguments={"batch_size": 16}).advice
+    assert "0.2 is in proportion for 256" in resolve("he2015", arguments={"batch_size": 256}).advice
+
+
+@pytest.mark.parametrize("arguments", [{}, {"batch_size": 100}, {"batch_size": 16, "learning_rate": 0.4}])
+def test_no_advice_is_given_where_none_is_needed(arguments: dict[str, float]) -> None:
+    assert not resolve("onecycle", arguments=arguments).advice

@@ -119,8 +119,8 @@ def _planned(size: _Size, choice: Choice, dataset: DataSet, notes: list[str]) ->
         "precision": choose_precision(RECIPE.precision)[0],
         "notes": [
             *notes,
-            f"{choice.name}: {len(choice.arms)} trainings of {size.epochs} epochs of {size.images:,} of "
-            f"{len(dataset.splits['train']):,} images of {shape}",
+            f"{choice.name}: {len(choice.arms)} trainings of {size.epochs} epoch{'s' * (size.epochs != 1)} of "
+            f"{size.images:,} of {len(dataset.splits['train']):,} images of {shape}",
         ],
     }  # fmt: skip
 

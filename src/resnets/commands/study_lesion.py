@@ -10,6 +10,7 @@ from resnets.data.build import EvaluationBatches
 from resnets.data.dataset import Split
 from resnets.data.load import load_for_labels
 from resnets.errors import UsageError
+from resnets.measures.cost import model_cost
 from resnets.measures.lesions import Lesions, at_random, error, one_by_one, out_of_order
 from resnets.measures.paths import PathLength, Paths, path_lengths
 from resnets.networks.spec import NetworkSpec
@@ -17,7 +18,7 @@ from resnets.runs.directory import free_folder
 from resnets.runs.display import Display
 
 _SEED = 0
-_PATHS = 400  # paths whose gradient is measured, over all lengths
+_PATH_COST = 4e12  # multiply-adds for the gradients of paths: about a minute on two cores
 
 
 def study_lesion(
@@ -114,4 +115,6 @@ def _paths(trained: Trained, part: Split) -> tuple[PathLength, ...]:
     few = part.sample(BATCH, _SEED)
     batch = EvaluationBatches(few, trained.preprocess, len(trained.classes), BATCH).batch(0)
     paths = Paths(trained.predictor.model, trained.preprocess.image_shape)
-    return path_lengths(paths, batch, draws=max(4, _PATHS // (len(paths) + 1)), seed=_SEED)
+    each = len(few) * model_cost(trained.predictor.model).multiply_adds
+    draws = int(_PATH_COST / each / (len(paths) + 1))
+    return path_lengths(paths, batch, draws=min(max(draws, 4), 32), seed=_SEED)

@@ -181,6 +181,8 @@ def _introduce(display: Display, run: RunDirectory, plan: Plan, resolved: Resolv
     )
     for field, origin in resolved.origins.items():
         display.say(f"         {field} = {getattr(recipe, field)}  ({origin})")
+    if resolved.advice:
+        display.say(f"advice   {resolved.advice}")
     for i, line in enumerate(plan.start.lines if plan.start else ()):
         display.say(f"{'weights ' if i == 0 else '        '} {line.strip()}")
     display.say(f"compute  {plan.policy} ({reasons['precision']}), {backend.current().version()}, {cores()} cores")

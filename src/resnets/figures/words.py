@@ -37,7 +37,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     "he_normal": ("He start (fan-in)", "He 初始化（扇入）"),
     "glorot_uniform": ("Glorot start", "Glorot 初始化"),
     "study": (
-        "{data}: training for {epochs} epochs on {images:,} images of {side} pixels; seeds: {seeds}",
+        "{data}: {images:,} training images of {side} pixels; epochs: {epochs}; seeds: {seeds}",
         "{data}：{images:,} 幅图像，{side} 像素，训练 {epochs} 轮，{seeds} 个随机种子",
     ),
     "epoch": ("epoch", "训练轮数"),

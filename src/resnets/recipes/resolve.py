@@ -34,6 +34,18 @@ class Resolved:
     recipe: Recipe
     origins: Mapping[str, str]
 
+    @property
+    def advice(self) -> str:
+        """Say which learning rate is in proportion, where the batch was changed and the rate left; "" if nowhere."""
+        made_for, taken = named_recipe(self.name).batch_size, self.recipe.batch_size
+        if "learning_rate" in self.origins or not (taken >= 2 * made_for or 2 * taken <= made_for):
+            return ""
+        rate = self.recipe.learning_rate
+        return (
+            f"the learning rate {rate:g} was made for batches of {made_for}; {rate * taken / made_for:g} is in "
+            f"proportion for {taken} (--learning-rate)"
+        )
+
 
 def resolve(
     name: str | None,
