@@ -132,12 +132,14 @@ def test_degradation_shows_means_spreads_and_what_diverged() -> None:
     assert {"diverged: 2", "guessing", "20", "56", "training error, %", "test error, %"} <= set(shown)
     heights = [float(y) for line in figure.axes[0].lines for y in np.atleast_1d(line.get_ydata())]
     assert {6.0, 90.0, 2.5} <= set(heights)
+    assert figure.axes[0].get_ylim()[1] > 95  # room for the word above the line of guessing
     assert draw_degradation([("batch norm", [plain])], {"train": 90, "test": 89}, "title", "zh").axes
 
 
 def test_points_and_training_curves_take_what_diverged_at_once() -> None:
     figure = draw_points([("vgg10", [5.0, 6.0], [8.0, 9.0]), ("vgg13", [90.0], [90.0])], "title")
     assert {"vgg10", "vgg13", "5.50", "90.00"} <= set(texts(figure))
+    assert all(axes.get_xlim()[1] > 92 for axes in figure.axes)  # no point on the edge
     figure = draw_training(
         [("none", [("plain", False, 0, [[2.3, 2.2], [2.1, 2.0]]), ("gone", True, 1, [[], [1.0]])])], "title"
     )

@@ -84,6 +84,7 @@ def _finish(axes: Axes, series: Sequence[Series], chance: float, language: Langu
         axes.axhline(chance, color=GREY, linestyle=":", lw=1)
         axes.text(0.5, chance, word("chance", language), color=GREY, fontsize=8, va="bottom", ha="center",
                   transform=axes.get_yaxis_transform())  # fmt: skip
+        axes.set_ylim(top=1.1 * max(chance, highest))
     axes.set_ylim(bottom=0)
     axes.margins(x=0.15)
     axes.xaxis.set_major_locator(FixedLocator(sorted({d for s in series for d in s.train})))
@@ -115,7 +116,7 @@ def draw_points(
             )
         axes.set_xlabel(word(f"{'train' if which == 'train' else tested_on}_error", language))
         axes.grid(alpha=0.3)
-        axes.set_xlim(left=0)
+        axes.set_xlim(0, 1.08 * axes.dataLim.x1 or 1)
     grid[0].set_yticks(range(len(rows)), [row[0] for row in rows])
     grid[0].set_ylim(len(rows) - 0.4, -0.6)
     figure.suptitle(f"{title}\n{word('seed_dots', language)}", fontsize=10)
