@@ -147,6 +147,12 @@ def test_points_and_training_curves_take_what_diverged_at_once() -> None:
     np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), [2.2, 2.1])
 
 
+def test_a_single_epoch_has_a_single_tick() -> None:
+    (axes,) = draw_training([("none", [("plain", False, 0, [[2.3]])])], "title").axes
+    low, high = axes.get_xlim()
+    assert [tick for tick in axes.get_xticks() if low <= tick <= high] == [1]
+
+
 def test_lesions_mark_blocks_that_change_the_shape() -> None:
     lines = [
         LesionLines(name, residual, 6.0, ["stage1_block1", "stage2_block1"], [True, False], [8.0, 40.0],

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from resnets.figures.style import BLUE, GREY, ORANGE, new_figure
+from resnets.figures.style import BLUE, GREY, ORANGE, new_figure, whole_numbers
 
 
 def draw_curves(rows: Sequence[Mapping[str, str]], title: str) -> Figure:
@@ -40,6 +39,6 @@ def _lines(axes: Axes, rows: Sequence[Mapping[str, str]], columns: Sequence[tupl
             axes.plot(x, y, color=colour, label=f"{label}: {value}", marker=marker, markersize=3)
     axes.set_xlabel("epoch")
     axes.grid(alpha=0.3)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    whole_numbers(axes)
     if len(axes.lines) > 1:
         axes.legend()

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, NullLocator
 
-from resnets.figures.style import BLUE, GREY, ORANGE, PLAIN, RESIDUAL, line_style, new_figure
+from resnets.figures.style import BLUE, GREY, ORANGE, PLAIN, RESIDUAL, line_style, new_figure, whole_numbers
 from resnets.figures.words import Language, word
 
 Errors = Mapping[int, Sequence[float]]
@@ -163,7 +163,7 @@ def draw_training(
             axes.fill_between(x, np.nanmin(rows, axis=0), np.nanmax(rows, axis=0), color=colour, alpha=0.15, lw=0)
         axes.set_title(heading, fontsize=10)
         axes.set_xlabel(word("epoch", language))
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        whole_numbers(axes)
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from resnets.figures.style import PLAIN, RESIDUAL, line_style, log_scale, new_figure
+from resnets.figures.style import PLAIN, RESIDUAL, line_style, log_scale, new_figure, whole_numbers
 from resnets.figures.words import Language, word
 
 
@@ -47,7 +46,7 @@ def draw_gradient_flow(
         draw_lines(axes, lines)
         axes.set_title(heading, fontsize=10)
         axes.set_xlabel(word("depth", language))
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        whole_numbers(axes)
         log_scale(axes)
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from resnets.figures.style import BLUE, GREY, ORANGE, log_scale, new_figure
+from resnets.figures.style import BLUE, GREY, ORANGE, log_scale, new_figure, whole_numbers
 from resnets.figures.words import Language, word
 
 ByCount = Mapping[int, Sequence[float]]
@@ -72,7 +71,7 @@ def draw_lesions(
         axes.axhline(chance, color=GREY, linestyle=":", lw=1)
         axes.grid(alpha=0.3)
     for axes in (several, swapped):
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        whole_numbers(axes)
     highest = max(max(n.single, default=0) for n in networks)
     counts = [max(row) for n in networks for by_count in (n.several, n.swapped) for row in by_count.values()]
     single.set_ylim(0, 1.05 * max(chance, highest, *counts, 1))
@@ -132,7 +131,7 @@ def draw_paths(
     right.legend(fontsize=8)
     for axes in (left, right):
         axes.set_xlabel(word("path", language))
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        whole_numbers(axes)
         axes.grid(alpha=0.3)
     figure.suptitle(title, fontsize=10)
     return figure

@@ -11,7 +11,7 @@ import matplotlib as mpl
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#777777"
 # from the palette of Okabe and Ito, which colour-blind people tell apart: warm for plain networks, cold for residual
@@ -50,6 +50,11 @@ def log_scale(axes: Axes) -> None:
     axes.yaxis.set_major_formatter(
         FuncFormatter(lambda value, _: f"{value:g}" if 1e-2 <= value <= 1e4 else f"{value:.0e}")
     )
+
+
+def whole_numbers(axes: Axes) -> None:
+    """Put the ticks of the x axis, which counts something, on whole numbers, also where there is one only."""
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
 def save(figure: Figure, path: Path) -> Path:
