@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Collection
 
 import keras
 import numpy as np
@@ -61,11 +62,29 @@ def test_where_there_are_few_paths_each_is_measured(seeded: None) -> None:
         assert row.uncertain == 0
 
 
-def test_more_draws_are_less_uncertain(seeded: None) -> None:
-    paths = Paths(build("resnet20", 5, SHAPE), SHAPE)
-    few, many = (path_lengths(paths, (IMAGES, TARGETS), draws)[4] for draws in (4, 64))
-    assert many.uncertain < few.uncertain
-    assert abs(many.gradient - few.gradient) < 4 * np.hypot(many.uncertain, few.uncertain)
+class SumOfBranches(Paths):
+    """Paths of twelve branches whose gradient is known: its norm is the sum of the branches' numbers."""
+
+    def __init__(self) -> None: ...
+
+    def __len__(self) -> int:
+        return 12
+
+    def gradient(self, batch: object, branches: Collection[int]) -> np.ndarray:
+        return np.full((1, 1, 1, 1), sum(branches), np.float32)
+
+
+def test_draws_are_as_uncertain_as_said() -> None:
+    every = [sum(c) for c in itertools.combinations(range(12), 6)]
+    errors = []
+    for draws in (50, 200):
+        found = [path_lengths(SumOfBranches(), (IMAGES, TARGETS), draws, seed)[6] for seed in range(40)]
+        off = [row.gradient - np.mean(every) for row in found]
+        stated = float(np.mean([row.uncertain for row in found]))
+        assert stated == pytest.approx(np.std(every) / np.sqrt(draws), rel=0.1)
+        assert np.sqrt(np.mean(np.square(off))) == pytest.approx(stated, rel=0.3)
+        errors.append(stated)
+    assert errors[1] == pytest.approx(errors[0] / 2, rel=0.1)
 
 
 def test_a_plain_network_has_one_path() -> None:
