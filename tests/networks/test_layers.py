@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from resnets.networks.layers import BlurPool, ChannelPadding, DropPath, FusedBatchNormalization, LowestPadding
+from resnets.networks.layers import (
+    BlurPool,
+    ChannelPadding,
+    DropPath,
+    FusedBatchNormalization,
+    LeanConv2D,
+    LowestPadding,
+)
 
 SHAPE = (6, 5, 4, 3)
 
@@ -211,3 +218,25 @@ def test_a_blur_pool_is_a_binomial_mean_over_a_mirrored_border(side: int) -> Non
     np.testing.assert_allclose(ops.convert_to_numpy(layer(x)), expected, rtol=1e-5, atol=1e-6)
     assert layer.compute_output_shape((None, side, None, 3)) == (None, -(-side // 2), None, 3)
     assert BlurPool.from_config(layer.get_config()).strides == 2
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"kernel_size": 3, "padding": "same"},
+        {"kernel_size": 3, "padding": "same", "groups": 3, "use_bias": False},
+        {"kernel_size": (3, 1), "strides": 2, "padding": "valid"},
+        {"kernel_size": 3, "padding": "same", "dilation_rate": 2},
+        {"kernel_size": 3, "strides": (1, 2), "padding": "same"},
+        {"kernel_size": 3, "data_format": "channels_last", "activation": "relu"},
+    ],
+    ids=str,
+)
+def test_lean_convolution_is_that_of_keras(settings: dict[str, Any]) -> None:
+    ours, stock = LeanConv2D(6, **settings), layers.Conv2D(6, **settings)
+    x = draw(shape=(2, 8, 8, 3))
+    for layer in (ours, stock):
+        layer.build(x.shape)
+    stock.set_weights(ours.get_weights())
+    np.testing.assert_allclose(numbers(ours(x)), numbers(stock(x)), rtol=1e-4, atol=1e-4)
+    assert LeanConv2D.from_config(ours.get_config()).get_config() == ours.get_config()

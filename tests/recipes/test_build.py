@@ -96,14 +96,25 @@ def test_muon_turns_kernels_along_the_orthogonal_momentum_and_keeps_their_length
         np.testing.assert_allclose(found[i], np.array(own[i]), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("shape", [(36, 8), (8, 36), (576, 64), (27, 64)])
-def test_three_iterations_bring_all_singular_values_near_one(shape: tuple[int, int]) -> None:
+def test_three_iterations_bring_all_singular_values_near_one(shape: tuple[int, int], dtype: str) -> None:
     matrix = np.random.default_rng(0).normal(size=shape).astype("float32")
-    found = np.array(_orthogonalised(keras.ops.convert_to_tensor(matrix), Muon._STEPS))
-    values = np.linalg.svd(found, compute_uv=False)
+    found = np.array(_orthogonalised(keras.ops.convert_to_tensor(matrix), Muon._STEPS, dtype))
+    u, values, v = np.linalg.svd(matrix / np.linalg.norm(matrix), full_matrices=False)
+    for a, b, c in Muon._STEPS:
+        values = a * values + b * values**3 + c * values**5
     assert 0.3 < values.min() <= values.max() < 1.3
+    tolerance = 1e-4 if dtype == "float32" else 0.02
+    np.testing.assert_allclose(found, u * values @ v, atol=tolerance * np.abs(found).max())
     exact = orthogonal(matrix)
     assert (found * exact).sum() / np.linalg.norm(found) / np.linalg.norm(exact) > 0.9
+
+
+def test_the_large_products_of_muon_are_of_the_type_that_the_network_computes_in() -> None:
+    made = [build_optimizer(Recipe(optimizer="muon"), 10, policy) for policy in ("float32", "mixed_bfloat16")]
+    assert [optimizer.product_dtype for optimizer in made] == ["float32", "bfloat16"]
+    assert Muon.from_config(made[1].get_config()).product_dtype == "bfloat16"
 
 
 def test_keras_own_weight_decay_is_another_and_weaker_rule() -> None:

@@ -12,6 +12,12 @@ import numpy as np
 Batch = tuple[np.ndarray, np.ndarray]
 
 fused_batch_norm = None
+convolution = None
+
+
+def momentum_step(*_: Any) -> bool:
+    """Leave the step to Keras: the compiler fuses it. See the TensorFlow twin."""
+    return False
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -8,6 +8,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from resnets.backend.convolution import convolution
+
+__all__ = [
+    "accelerator_has_bfloat16", "accelerators", "compiled", "convolution", "feed", "fused_batch_norm", "momentum_step",
+    "value_and_gradient", "version",
+]  # fmt: skip
+
 Batch = tuple[np.ndarray, np.ndarray]
 
 
@@ -42,6 +49,29 @@ def fused_batch_norm(x: Any, gamma: Any, beta: Any, mean: Any, variance: Any, ep
     # the kernel returns the variance divided by n-1; Keras keeps the one divided by n
     count = tf.cast(tf.reduce_prod(tf.shape(x)[:-1]), tf.float32)
     return y, batch_mean, batch_variance * ((count - 1.0) / count)
+
+
+def momentum_step(variable: Any, momentum: Any, gradient: Any, rate: Any, factor: float, nesterov: bool) -> bool:
+    """Take a step of SGD with momentum in one operation, where that can be; Keras takes eight, each through memory.
+
+    Args:
+        variable: A TensorFlow variable, which Keras' optimizer hands on.
+        momentum: The Keras variable of its momentum.
+        gradient: Of the variable's shape.
+        rate: Learning rate, a scalar tensor.
+        factor: What is kept of the momentum.
+        nesterov: Whether the step looks ahead.
+
+    Returns:
+        Whether the step was taken. Under a distribution strategy it is left to Keras.
+    """
+    if tf.distribute.has_strategy():
+        return False
+    tf.raw_ops.ResourceApplyKerasMomentum(
+        var=variable.handle, accum=momentum.value.handle, lr=rate, grad=gradient, momentum=factor,
+        use_nesterov=nesterov,
+    )  # fmt: skip
+    return True
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -234,7 +234,7 @@ def compile_model(model: keras.Model, plan: Plan, steps: int) -> None:
     metrics = [keras.metrics.CategoricalAccuracy("accuracy")]
     if len(plan.data.classes) > 5:
         metrics.append(keras.metrics.TopKCategoricalAccuracy(5, "top5"))
-    optimizer = build_optimizer(plan.recipe, steps)
+    optimizer = build_optimizer(plan.recipe, steps, plan.policy)
     model.compile(optimizer, keras.losses.CategoricalCrossentropy(from_logits=True), metrics=metrics)
     optimizer.build(model.trainable_variables)
     optimizer.factors = rate_factors(model.trainable_variables, plan.recipe, depth_of, stages)

@@ -36,6 +36,23 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
 
 
 @keras.saving.register_keras_serializable("resnets")
+class LeanConv2D(keras.layers.Conv2D):
+    """Convolution that is faster to train, where the backend has one. Same variables, same results.
+
+    On TensorFlow the filter gradient is by matrix products where that is faster, and grouped convolutions on a
+    processor are not compiled by XLA, which Keras asks for and which takes many times as long.
+    """
+
+    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
+        """Convolve images of shape (n, h, w, c)."""
+        lean, stride, dilation = backend.current().convolution, set(self.strides), set(self.dilation_rate)
+        usual = self.data_format == "channels_last" and len(stride) == len(dilation) == 1
+        if lean is None or not usual or self.padding not in ("same", "valid"):
+            return super().convolution_op(inputs, kernel)
+        return lean(inputs, kernel, stride.pop(), self.padding, dilation.pop(), self.groups)
+
+
+@keras.saving.register_keras_serializable("resnets")
 class ChannelPadding(keras.layers.Layer):
     """Add zero channels: with a subsampling before it, the parameter-free shortcut (option A of He 2015).
 

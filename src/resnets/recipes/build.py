@@ -38,12 +38,13 @@ class TabulatedSchedule(keras.optimizers.schedules.LearningRateSchedule):
         return {"values": self.values.tolist()}
 
 
-def build_optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
+def build_optimizer(recipe: Recipe, steps: int, policy: str = "float32") -> keras.optimizers.Optimizer:
     """Return the optimizer of a recipe.
 
     Args:
         recipe: The recipe.
         steps: Steps in the whole training, for the schedule.
+        policy: Keras dtype policy that the network computes in.
     """
     values: NDArray[np.float32] = rates(recipe, steps)
     # one name for all, because checkpoints find an optimizer's variables by path
@@ -53,10 +54,11 @@ def build_optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
     if recipe.ema:
         common |= {"use_ema": True, "ema_momentum": recipe.ema}
     if recipe.optimizer == "muon" or (recipe.optimizer == "sgd" and recipe.weight_decay_mode == "l2"):
-        return (Muon if recipe.optimizer == "muon" else L2SGD)(
-            **common, momentum=recipe.momentum, nesterov=recipe.nesterov, l2=recipe.weight_decay,
-            decay_all=recipe.decay_all,
-        )  # fmt: skip
+        common |= {"momentum": recipe.momentum, "nesterov": recipe.nesterov, "l2": recipe.weight_decay,
+                   "decay_all": recipe.decay_all}  # fmt: skip
+        if recipe.optimizer == "sgd":
+            return L2SGD(**common)
+        return Muon(**common, product_dtype="bfloat16" if policy == "mixed_bfloat16" else "float32")
     common["weight_decay"] = recipe.weight_decay or None
     if recipe.optimizer == "sgd":
         optimizer = SGD(**common, momentum=recipe.momentum, nesterov=recipe.nesterov)

@@ -8,6 +8,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from resnets import backend
+
 
 class _OwnRates:
     """An optimizer whose variables learn at rates of their own: put before an optimizer's class."""
@@ -53,7 +55,16 @@ class L2SGD(_OwnRates, keras.optimizers.SGD):
         """Apply one step to one variable."""
         if self.l2 and (self.decay_all or len(variable.shape) > 1):
             gradient = gradient + self.l2 * ops.cast(variable, gradient.dtype)
-        super().update_step(gradient, variable, learning_rate)
+        if not self.momentum:
+            super().update_step(gradient, variable, learning_rate)
+            return
+        index = self._get_variable_index(variable)
+        rate = ops.cast(self.own_rate(index, learning_rate), variable.dtype)
+        done = backend.current().momentum_step(
+            variable, self.momentums[index], ops.cast(gradient, variable.dtype), rate, self.momentum, self.nesterov
+        )
+        if not done:
+            super().update_step(gradient, variable, learning_rate)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor arguments."""
@@ -70,11 +81,23 @@ class Muon(L2SGD):
     no weight decay. Convolutions of the stem, and those with a bias, behind which no norm stands, learn by SGD, as do
     norms, biases and dense layers. In pre-activation networks the last convolution of a block has neither bias nor norm
     behind it; it turns and keeps its length like the others.
+
+    Args:
+        product_dtype: "float32", or "bfloat16" where the machine computes it, for the large matrix products.
+        kwargs: As :class:`L2SGD`.
     """
 
     TURN, MOMENTUM = 0.3, 0.95
     # quintic iterations that bring singular values between 0.01 and 1 near 1; three are enough here
     _STEPS = ((4.0848, -6.8946, 2.9270), (3.9505, -6.3029, 2.6377), (3.7418, -5.5913, 2.3037))
+
+    def __init__(self, learning_rate: Any = 0.01, *, product_dtype: str = "float32", **kwargs: Any) -> None:
+        super().__init__(learning_rate, **kwargs)
+        self.product_dtype = product_dtype
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor arguments."""
+        return {**super().get_config(), "product_dtype": self.product_dtype}
 
     def build(self, variables: list[Any]) -> None:
         """Settle which variables turn."""
@@ -95,7 +118,7 @@ class Muon(L2SGD):
         self.assign(momentum, self.MOMENTUM * momentum + gradient)
         filters = variable.shape[-1]
         flat = ops.reshape(gradient + self.MOMENTUM * momentum, (-1, filters))
-        direction = ops.reshape(_orthogonalised(flat, self._STEPS), variable.shape)
+        direction = ops.reshape(_orthogonalised(flat, self._STEPS, self.product_dtype), variable.shape)
         kernel, length = ops.convert_to_tensor(variable), _length(variable)
         # a direction of all singular values 1 has the length sqrt(filters); one of lower rank turns the kernel less
         turned = kernel / length - self.TURN * learning_rate * direction / math.sqrt(filters)
@@ -106,12 +129,20 @@ def _length(tensor: Any) -> Any:
     return ops.sqrt(ops.sum(ops.square(tensor))) + 1e-12
 
 
-def _orthogonalised(matrix: Any, steps: tuple[tuple[float, float, float], ...]) -> Any:
-    """Bring the singular values of a matrix near 1 by a few odd polynomials of it."""
+def _orthogonalised(matrix: Any, steps: tuple[tuple[float, float, float], ...], dtype: str) -> Any:
+    """Bring the singular values of a matrix near 1 by a few odd polynomials of it.
+
+    All of them turn the matrix by polynomials of one small square, matrix x matrix', so only two products are of the
+    full size; those are computed in ``dtype``.
+    """
     wide = matrix.shape[0] > matrix.shape[1]
     x = ops.transpose(matrix) if wide else matrix
-    x = x / _length(x)
+    x = ops.cast(x / _length(x), dtype)
+    square = ops.cast(ops.matmul(x, ops.transpose(x)), matrix.dtype)
+    one, turn = ops.eye(square.shape[0], dtype=matrix.dtype), None
     for a, b, c in steps:
-        square = ops.matmul(x, ops.transpose(x))
-        x = a * x + ops.matmul(b * square + c * ops.matmul(square, square), x)
+        now = square if turn is None else ops.matmul(turn, ops.matmul(square, turn))
+        step = a * one + b * now + c * ops.matmul(now, now)
+        turn = step if turn is None else ops.matmul(step, turn)
+    x = ops.cast(ops.matmul(ops.cast(turn, dtype), x), matrix.dtype)
     return ops.transpose(x) if wide else x
