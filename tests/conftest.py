@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["MPLBACKEND"] = "Agg"
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="resnets-cache-")  # what one machine remembers, tests must not
 
 import pytest
 

@@ -64,20 +64,34 @@ class Run:
         return model
 
     def evaluate(
-        self, data: str | Path | None = None, *, split: str | None = None, weights: str = "final", quiet: bool = False
+        self,
+        data: str | Path | None = None,
+        *,
+        split: str | None = None,
+        weights: str = "final",
+        engine: str = "auto",
+        precision: str = "float32",
+        quiet: bool = False,
     ) -> dict[str, Any]:
         """Measure the run; see :func:`resnets.commands.evaluate.evaluate`."""
         from resnets.commands.evaluate import evaluate
 
-        return evaluate(self.path, None if data is None else str(data), split=split, weights=weights, quiet=quiet)
+        data = None if data is None else str(data)
+        return evaluate(self.path, data, split=split, weights=weights, engine=engine, precision=precision, quiet=quiet)
 
     def predict(
-        self, *images: str | Path, top: int = 5, weights: str = "final", quiet: bool = False
+        self,
+        *images: str | Path,
+        top: int = 5,
+        weights: str = "final",
+        engine: str = "auto",
+        precision: str = "auto",
+        quiet: bool = False,
     ) -> list[Prediction]:
         """Classify image files; see :func:`resnets.commands.predict.predict`."""
         from resnets.commands.predict import predict
 
-        return predict(self.path, images, top=top, weights=weights, quiet=quiet)
+        return predict(self.path, images, top=top, weights=weights, engine=engine, precision=precision, quiet=quiet)
 
     def diagnose(self, data: str | Path | None = None, *, quiet: bool = False) -> Diagnosis:
         """Whether gradients reach the first layer; see :func:`resnets.commands.diagnose.diagnose_run`."""

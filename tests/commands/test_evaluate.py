@@ -11,7 +11,9 @@ from PIL import Image
 
 from resnets.commands.evaluate import evaluate
 from resnets.commands.predict import predict
-from resnets.errors import DataError, UsageError
+from resnets.engines.predictor import ENGINES
+from resnets.errors import DataError, MissingPackageError, UsageError
+from resnets.networks.build import build
 from resnets.runs.directory import RunDirectory, read_csv, read_json
 
 from .conftest import CLASSES, paint
@@ -74,13 +76,9 @@ def test_data_with_an_unknown_class_are_refused(run: RunDirectory, tmp_path: Pat
         evaluate(run.root, str(tmp_path / "other"), quiet=True)
 
 
-def test_best_weights_are_those_of_the_best_epoch(run: RunDirectory) -> None:
-    rows = read_csv(run.metrics)
-    best = max(float(row["val_accuracy"]) for row in rows)
-    assert evaluate(run.root, split="val", weights="best", quiet=True)["top1"] == pytest.approx(best, abs=1e-6)
-
-
-@pytest.mark.parametrize(("argument", "value"), [("split", "tset"), ("weights", "bset")])
+@pytest.mark.parametrize(
+    ("argument", "value"), [("split", "tset"), ("weights", "bset"), ("engine", "openvin"), ("precision", "float23")]
+)
 def test_wrong_words_are_refused(run: RunDirectory, argument: str, value: str) -> None:
     with pytest.raises(UsageError, match=value):
         evaluate(run.root, quiet=True, **{argument: value})
@@ -93,9 +91,49 @@ def test_a_run_without_weights_says_how_to_go_on(run: RunDirectory) -> None:
 
 
 def test_weights_of_another_network_are_refused(run: RunDirectory) -> None:
+    build("resnet8", 7, (8, 8, 3)).save_weights(run.weights)
+    for engine, words in (("keras", "does not fit"), ("auto", "the network needs")):
+        with pytest.raises(DataError, match=words):
+            evaluate(run.root, engine=engine, quiet=True)
+
+
+@pytest.mark.parametrize("engine", ["keras", "auto"])
+def test_damaged_weights_are_refused(run: RunDirectory, engine: str) -> None:
     run.weights.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
-    with pytest.raises(DataError, match="does not fit"):
-        evaluate(run.root, quiet=True)
+    with pytest.raises(DataError, match="damaged"):
+        evaluate(run.root, engine=engine, quiet=True)
+
+
+def test_every_engine_gives_the_same_numbers(run: RunDirectory) -> None:
+    results = {engine: evaluate(run.root, engine=engine, quiet=True) for engine in ENGINES}
+    for engine, result in results.items():
+        assert (result["engine"], result["precision"]) == (engine, "float32")
+        assert result["loss"] == pytest.approx(results["keras"]["loss"], rel=1e-4)
+        assert result["top1"] == results["keras"]["top1"]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_engine_takes_the_weights_of_the_best_epoch(run: RunDirectory, engine: str) -> None:
+    rows = read_csv(run.metrics)
+    best = max(float(row["val_accuracy"]) for row in rows)
+    found = evaluate(run.root, split="val", weights="best", engine=engine, quiet=True)
+    assert found["top1"] == pytest.approx(best, abs=1e-6)
+
+
+def test_an_engine_that_is_not_installed_says_what_to_install(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resnets.engines.predictor.find_spec", lambda name: None)
+    with pytest.raises(MissingPackageError, match=r"pip install 'resnets\[openvino\]'"):
+        predict(run.root, ["a.png"], engine="openvino", quiet=True)
+
+
+def test_what_the_network_runs_on_is_said(
+    run: RunDirectory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = paint(tmp_path / "new", ("a",), each=3)
+    predict(run.root, [folder], engine="onnxruntime")
+    assert "engine   onnxruntime in float32 (asked for)" in capsys.readouterr().err
 
 
 def test_no_run_names_the_runs_that_are_there(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from keras import layers, ops
 from resnets.networks.layers import (
     BlurPool,
     ChannelPadding,
+    Conv2D,
     DropPath,
     FusedBatchNormalization,
-    LeanConv2D,
     LowestPadding,
 )
 
@@ -232,11 +232,28 @@ def test_a_blur_pool_is_a_binomial_mean_over_a_mirrored_border(side: int) -> Non
     ],
     ids=str,
 )
-def test_lean_convolution_is_that_of_keras(settings: dict[str, Any]) -> None:
-    ours, stock = LeanConv2D(6, **settings), layers.Conv2D(6, **settings)
+def test_convolution_is_that_of_keras(settings: dict[str, Any]) -> None:
+    ours, stock = Conv2D(6, **settings), layers.Conv2D(6, **settings)
     x = draw(shape=(2, 8, 8, 3))
     for layer in (ours, stock):
         layer.build(x.shape)
     stock.set_weights(ours.get_weights())
     np.testing.assert_allclose(numbers(ours(x)), numbers(stock(x)), rtol=1e-4, atol=1e-4)
-    assert LeanConv2D.from_config(ours.get_config()).get_config() == ours.get_config()
+    assert [v.path.split("/")[-1] for v in ours.variables] == [v.path.split("/")[-1] for v in stock.variables]
+    assert Conv2D.from_config(ours.get_config()).get_config() == ours.get_config()
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the gradients of TensorFlow")
+@pytest.mark.parametrize("size", [1, 3])
+def test_convolution_on_small_maps_has_the_gradients_of_keras(size: int) -> None:
+    import tensorflow as tf
+
+    found = []
+    for kind in (Conv2D, layers.Conv2D):
+        layer = kind(128, size, padding="same", kernel_initializer=keras.initializers.HeNormal(0))
+        x = tf.Variable(draw(shape=(2, 4, 4, 128)))
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(tf.square(layer(x)))
+        found.append([numbers(g) for g in tape.gradient(loss, [x, *(v.value for v in layer.trainable_variables)])])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5 * np.abs(other).max())

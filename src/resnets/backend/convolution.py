@@ -86,7 +86,7 @@ def _convolve(x: Any, kernel: Any, stride: int, padding: str) -> Any:
 
         return tf.nn.conv2d(x, kernel, stride, padding), gradients
 
-    return run(x, kernel)
+    return run(x, tf.convert_to_tensor(kernel))  # a variable would have to be given a gradient of its own
 
 
 def _products(x: Any, dy: Any, size: int) -> Any:

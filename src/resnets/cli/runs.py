@@ -9,7 +9,19 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from resnets.cli.shared import Json, Quiet, Verbose, Weights, app, more, print_json, print_table, start
+from resnets.cli.shared import (
+    Engine,
+    Json,
+    Precision,
+    Quiet,
+    Verbose,
+    Weights,
+    app,
+    more,
+    print_json,
+    print_table,
+    start,
+)
 from resnets.errors import DataError, UsageError
 
 
@@ -102,6 +114,8 @@ def evaluate(
     *,
     split: Annotated[str | None, Parameter(help="train, val, test, or all (of other data).")] = None,
     weights: Weights = "final",
+    engine: Engine = "auto",
+    precision: Precision = "float32",
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -112,7 +126,11 @@ def evaluate(
       resnets evaluate runs/latest
       resnets evaluate runs/latest flowers/test --json
     """
-    result = start(verbose).open_run(run).evaluate(data, split=split, weights=weights, quiet=quiet or as_json)
+    result = (
+        start(verbose, engine)
+        .open_run(run)
+        .evaluate(data, split=split, weights=weights, engine=engine, precision=precision, quiet=quiet or as_json)
+    )
     if as_json:
         print_json(result)
 
@@ -124,6 +142,8 @@ def predict(
     *,
     top: Annotated[int, Parameter(help="Classes to tell for each image.")] = 3,
     weights: Weights = "final",
+    engine: Engine = "auto",
+    precision: Precision = "auto",
     as_json: Json = False,
     as_csv: Annotated[bool, Parameter(name="--csv", negative="", help="Print CSV.")] = False,
     quiet: Quiet = False,
@@ -135,7 +155,11 @@ def predict(
       resnets predict runs/latest photo.jpg
       resnets predict runs/latest holiday/ --csv > classes.csv
     """
-    found = start(verbose).open_run(run).predict(*images, top=top, weights=weights, quiet=quiet)
+    found = (
+        start(verbose, engine)
+        .open_run(run)
+        .predict(*images, top=top, weights=weights, engine=engine, precision=precision, quiet=quiet)
+    )
     if as_json:
         print_json([prediction.to_dict() for prediction in found])
     elif as_csv:

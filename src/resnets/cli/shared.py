@@ -30,11 +30,23 @@ Verbose = Annotated[bool, Parameter(name="--verbose", negative="", help="Show th
 Weights = Annotated[str, Parameter(help="final, or best: the epoch with the best validation accuracy.")]
 
 
-def start(verbose: bool = False) -> Any:
-    """Start the framework, then return the Python door."""
-    from resnets.backend.startup import start
+Engine = Annotated[str, Parameter(help="openvino, onnxruntime, keras, or auto: the fastest that is installed.")]
+_IN = "float32, bfloat16, or auto: bfloat16 where it is faster and agrees with float32."
+Precision = Annotated[str, Parameter(help=_IN)]
 
-    start(verbose)
+
+def start(verbose: bool = False, engine: str | None = None) -> Any:
+    """Start the framework, then return the Python door.
+
+    Args:
+        verbose: Show the framework's own log.
+        engine: The engine that a network is to run on, if that is all that is needed; most need no framework.
+    """
+    from resnets.backend.startup import start
+    from resnets.engines.predictor import needs_framework
+
+    if engine is None or verbose or needs_framework(engine):
+        start(verbose)
     if not verbose:
         warnings.filterwarnings("ignore", module="PIL")  # remarks on odd but readable image files
     from resnets import api

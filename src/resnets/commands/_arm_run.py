@@ -15,13 +15,13 @@ from resnets.commands._amount import MEASURED
 from resnets.commands._arms import Arm
 from resnets.commands._fitting import Plan, build_model, fit
 from resnets.commands._record import write_record
+from resnets.commands._recorded import pick_split
 from resnets.commands._study import Study
-from resnets.commands._trained import pick_split
 from resnets.data.augment import Augmentation
 from resnets.data.build import EvaluationBatches, TrainingBatches
 from resnets.data.dataset import DataSet, Split
 from resnets.data.preprocess import Preprocess
-from resnets.engines.predictor import KerasPredictor, load_weights
+from resnets.engines.keras import KerasPredictor, load_weights
 from resnets.errors import DivergedError, StoppedError
 from resnets.measures.accuracy import score, softmax
 from resnets.measures.gradient_flow import GradientFlow
@@ -103,7 +103,7 @@ def _measure(run: RunDirectory, plan: Plan) -> dict[str, Any]:
         errors: dict[str, float | None] = {f"{name}_error": error for name, error in _chance(plan).items()}
         errors |= dict.fromkeys(("train_loss", "test_loss"))
         return {**found, **errors, "diverged": int(read_json(run.divergence)["step"])}
-    load_weights(model, run.weights)
+    load_weights(model, run.trained_weights)
     found["end"] = flow.profile(batches).to_dict()
     for name, split in splits.items():
         found[f"{name}_error"], found[f"{name}_loss"] = _errors(model, plan, split)

@@ -21,7 +21,7 @@ from resnets.data.augment import Augmentation
 from resnets.data.build import EvaluationBatches, TrainingBatches
 from resnets.data.dataset import DataSet
 from resnets.data.preprocess import Preprocess
-from resnets.engines.predictor import KerasPredictor
+from resnets.engines.keras import KerasPredictor
 from resnets.errors import DataError, DivergedError, ResnetsError
 from resnets.figures.curves import draw_curves
 from resnets.figures.style import save

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from resnets.commands._classifier import BATCH
 from resnets.commands._report import table, write_report
-from resnets.commands._trained import BATCH
 from resnets.figures.lesions import LesionLines, draw_lesions, draw_paths
 from resnets.figures.style import save
 from resnets.figures.words import Language, languages, picture, word

@@ -1,32 +1,21 @@
-"""A run brought back to life: its network, weights, labels and preprocessing. What every later command starts from."""
+"""A run brought back to life in Keras: its network, weights, labels and preprocessing."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from resnets.commands._fitting import Plan
-from resnets.data.build import EvaluationBatches
-from resnets.data.dataset import DataSet, Split
-from resnets.data.load import load, load_for_labels
+from resnets.commands._recorded import best_weights, check_kind, open_data, read_part
+from resnets.data.dataset import DataSet
+from resnets.data.load import load_for_labels
 from resnets.data.preprocess import Preprocess
-from resnets.data.subset import subset
-from resnets.engines.predictor import KerasPredictor, load_weights
-from resnets.errors import DataError, UsageError, unknown
-from resnets.measures.accuracy import softmax
+from resnets.engines.keras import KerasPredictor, load_weights
 from resnets.networks.build import build
 from resnets.networks.spec import NetworkSpec
 from resnets.recipes.spec import Recipe
-from resnets.runs import checkpoint
 from resnets.runs.directory import RunDirectory, open_run
-from resnets.runs.display import Display
-
-BATCH = 64
-Part = TypeVar("Part", NetworkSpec, Preprocess, Recipe)
 
 
 @dataclass(frozen=True)
@@ -38,7 +27,7 @@ class Trained:
         record: Its run.json.
         classes: Class names in label order.
         preprocess: What the network sees of an image.
-        predictor: The network in float32.
+        predictor: The network.
     """
 
     run: RunDirectory
@@ -47,63 +36,33 @@ class Trained:
     preprocess: Preprocess
     predictor: KerasPredictor
 
-    def classify(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """Return the probabilities of images (n, h, w, c) at the network's size, shape (n, classes)."""
-        logits = self.predictor.logits([self.preprocess.normalise(images)])
-        return softmax(next(logits))
 
-    def probabilities(self, split: Split, display: Display, what: str) -> NDArray[np.float64]:
-        """Return the probabilities of each image of a split, shape (n, classes)."""
-        batches = EvaluationBatches(split, self.preprocess, len(self.classes), BATCH)
-        images = (images for images, _ in display.track(batches, len(batches), what))
-        return softmax(np.concatenate(list(self.predictor.logits(images))))
-
-
-def open_trained(path: str | Path, weights: str = "final") -> Trained:
+def open_trained(path: str | Path, weights: str = "final", precision: str = "float32") -> Trained:
     """Rebuild a run's network from its specification and fill in its weights.
 
     Args:
         path: The run directory.
         weights: "final", or "best" for the epoch with the best validation accuracy.
+        precision: What it computes in, "float32" or "bfloat16".
 
     Raises:
         DataError: The run is incomplete or damaged.
         UsageError: There are no such weights.
     """
-    if weights not in ("final", "best"):
-        raise unknown("kind of weights", weights, ("final", "best"))
+    check_kind(weights)
+    dtype = "mixed_bfloat16" if precision == "bfloat16" else "float32"
     run = open_run(path)
     record, classes = run.read_record(), run.read_labels()
     preprocess, spec = read_part(run, Preprocess, "preprocess"), read_part(run, NetworkSpec, "network")
-    model = build(spec, len(classes), preprocess.image_shape, dtype="float32")
-    predictor = load_weights(model, run.weights) if weights == "final" else _best(run, model)
+    model = build(spec, len(classes), preprocess.image_shape, dtype=dtype)
+    predictor = load_weights(model, run.trained_weights) if weights == "final" else _best(run, model)
     return Trained(run, record, classes, preprocess, predictor)
-
-
-def read_part(run: RunDirectory, kind: type[Part], key: str) -> Part:
-    """Return a record that stands in run.json under a key.
-
-    Raises:
-        DataError: It is not as it was written.
-    """
-    return _part(run.read_record(), kind, key, str(run.record))
-
-
-def _part(record: dict[str, Any], kind: type[Part], key: str, name: str = "The run's record") -> Part:
-    try:
-        return kind.from_dict(record[key])
-    except UsageError as error:
-        raise DataError(f"{name} is damaged: {error}") from None
 
 
 def _best(run: RunDirectory, model: Any) -> KerasPredictor:
     from resnets.runs.callbacks import restore
 
-    newest = checkpoint.load_newest(run.checkpoints)
-    if newest is None:
-        raise DataError(f"{run.checkpoints} holds no checkpoint, so there are no best weights; use the final ones.")
-    best = checkpoint.load_step(run.checkpoints, int(newest.state["best_step"]))
-    restore(model.variables, best.groups["model"])
+    restore(model.variables, best_weights(run))
     return KerasPredictor(model)
 
 
@@ -129,36 +88,3 @@ def open_plan(run: RunDirectory, data: str | None = None) -> Plan:
         record["network_name"], read_part(run, NetworkSpec, "network"), dataset, preprocess,
         read_part(run, Recipe, "recipe"), record["precision"], record["seed"],
     )  # fmt: skip
-
-
-def open_data(record: dict[str, Any]) -> DataSet:
-    """Read the run's own data again, split as at training.
-
-    Raises:
-        DataError: The data are gone, or are no longer what the run was trained on.
-    """
-    argument = str(record["data"].get("argument"))
-    if not argument:
-        raise DataError("This run was imported, so it has no data of its own; name labelled images to use it on.")
-    seed = record["data"].get("seed", record["seed"])
-    data = load(argument, seed=seed)
-    if most := record["data"].get("most"):
-        data = subset(data, _part(record, Preprocess, "preprocess"), most, seed)
-    if data.fingerprint() != record["data"].get("fingerprint"):
-        raise DataError(
-            f"The data at {argument} have changed since the training, so its splits cannot be "
-            "told again; give a folder of images to evaluate on, or restore the data."
-        )
-    return data
-
-
-def pick_split(data: DataSet, wanted: str | None) -> tuple[str, Split]:
-    """Return the split to evaluate on: the one asked for, else test, else val.
-
-    Raises:
-        UsageError: There is no such split.
-    """
-    name = wanted or next(name for name in ("test", "val", "train") if name in data.splits)
-    if name not in data.splits:
-        raise UsageError(f"The data have no split {name!r}; there are {', '.join(data.splits)}.")
-    return name, data.splits[name]

@@ -21,7 +21,7 @@ from resnets.data.build import EvaluationBatches, TrainingBatches
 from resnets.data.dataset import Split
 from resnets.data.load import load
 from resnets.data.preprocess import Preprocess, derive
-from resnets.engines.predictor import load_weights
+from resnets.engines.keras import load_weights
 from resnets.errors import DataError, UsageError
 from resnets.measures.divergence import Divergence, locate
 from resnets.measures.gradient_flow import GradientFlow, updates
@@ -240,7 +240,7 @@ def _start(run: RunDirectory, plan: Plan) -> tuple[keras.Model, bool, str]:
 def _fill(run: RunDirectory, model: keras.Model) -> str:
     """Bring the model to the newest state of the run; returns which that is, "" for none beyond the start."""
     if run.finished:
-        load_weights(model, run.weights)
+        load_weights(model, run.trained_weights)
         return "trained"
     newest = checkpoint.load_newest(run.checkpoints)
     if newest is None:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from resnets.commands._trained import Trained, open_data, open_trained, pick_split
+from resnets.commands._classifier import Classifier, open_classifier
+from resnets.commands._recorded import open_data, pick_split
 from resnets.data.dataset import Split
 from resnets.data.load import load_for_labels
 from resnets.figures.confusion import draw_confusion, draw_mistakes
@@ -21,7 +22,14 @@ _MISTAKES = 18
 
 
 def evaluate(
-    run: str | Path, data: str | None = None, *, split: str | None = None, weights: str = "final", quiet: bool = False
+    run: str | Path,
+    data: str | None = None,
+    *,
+    split: str | None = None,
+    weights: str = "final",
+    engine: str = "auto",
+    precision: str = "float32",
+    quiet: bool = False,
 ) -> dict[str, Any]:
     """Measure a run.
 
@@ -30,6 +38,8 @@ def evaluate(
         data: Labelled images whose classes are among the run's; None takes the run's own data.
         split: "test", "val" or "train"; None takes test, else val. Of other data None takes test, else val, else all.
         weights: "final", or "best" for the epoch with the best validation accuracy.
+        engine: "openvino", "onnxruntime", "keras", or "auto": the fastest that is installed.
+        precision: "float32", "bfloat16", or "auto": bfloat16 where it is faster and agrees with float32.
         quiet: Print nothing.
 
     Returns:
@@ -37,11 +47,11 @@ def evaluate(
 
     Raises:
         DataError: The run or the data cannot be used.
-        UsageError: There is no such split or no such weights.
+        UsageError: There is no such split, no such weights, no such engine or no such precision.
+        MissingPackageError: The engine is not installed.
     """
     display = Display(quiet=quiet)
-    with display.waiting("loading the network"):
-        trained = open_trained(run, weights)
+    trained = open_classifier(run, weights, engine, precision)
     with display.waiting("reading the data"):
         if data is None:
             name, part = pick_split(open_data(trained.record), split)
@@ -50,7 +60,8 @@ def evaluate(
     probabilities = trained.probabilities(part, display, f"evaluating {name}")
     accuracy = score(probabilities, part.labels)
     result = {
-        "data": data or trained.record["data"]["argument"], "split": name, "weights": weights, "precision": "float32",
+        "data": data or trained.record["data"]["argument"], "split": name, "weights": weights,
+        "engine": trained.choice.engine, "precision": trained.choice.precision,
         **accuracy.to_dict(trained.classes),
     }  # fmt: skip
     _write(trained, result, accuracy, part, probabilities)
@@ -59,7 +70,7 @@ def evaluate(
 
 
 def _write(
-    trained: Trained, result: dict[str, Any], accuracy: Accuracy, part: Split, probabilities: NDArray[np.float64]
+    trained: Classifier, result: dict[str, Any], accuracy: Accuracy, part: Split, probabilities: NDArray[np.float64]
 ) -> None:
     run, classes = trained.run, trained.classes
     run.evaluation.unlink(missing_ok=True)  # written last: what lies beside it belongs to it
@@ -81,7 +92,7 @@ def _write(
 
 
 def _write_mistakes(
-    trained: Trained, part: Split, probabilities: NDArray[np.float64], called: NDArray[np.int64]
+    trained: Classifier, part: Split, probabilities: NDArray[np.float64], called: NDArray[np.int64]
 ) -> None:
     """Show and list the mistakes the network was surest of."""
     wrong = np.flatnonzero(called != part.labels)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from resnets.commands._trained import BATCH, Trained, open_trained
+from resnets.commands._classifier import BATCH, open_classifier
 from resnets.data.build import read_files
 from resnets.data.decode import UnreadableImageError
 from resnets.data.sources import image_files
@@ -43,7 +43,14 @@ class Prediction:
 
 
 def predict(
-    run: str | Path, images: Sequence[str | Path], *, top: int = 5, weights: str = "final", quiet: bool = False
+    run: str | Path,
+    images: Sequence[str | Path],
+    *,
+    top: int = 5,
+    weights: str = "final",
+    engine: str = "auto",
+    precision: str = "auto",
+    quiet: bool = False,
 ) -> list[Prediction]:
     """Classify images.
 
@@ -52,6 +59,8 @@ def predict(
         images: Files, or folders that are searched with all folders below.
         top: How many classes to tell for each image.
         weights: "final" or "best".
+        engine: "openvino", "onnxruntime", "keras", or "auto": the fastest that is installed.
+        precision: "float32", "bfloat16", or "auto": bfloat16 where it is faster and agrees with float32.
         quiet: Show no progress.
 
     Returns:
@@ -59,32 +68,34 @@ def predict(
 
     Raises:
         DataError: The run cannot be used, a path does not exist, or a folder holds no images.
-        UsageError: No image was named.
+        UsageError: No image was named, or there is no such engine, precision or kind of weights.
+        MissingPackageError: The engine is not installed.
     """
     if top < 1:
         raise UsageError(f"top must be at least 1, not {top}.")
     display = Display(quiet=quiet)
+    trained = open_classifier(run, weights, engine, precision)
     paths = list(_expand(images))
-    with display.waiting("loading the network"):
-        trained = open_trained(run, weights)
     read = display.track(read_files(paths, trained.preprocess), len(paths), "classifying")
     found: list[Prediction] = []
     while portion := list(islice(read, BATCH)):
-        found += _classify(trained, paths[len(found) : len(found) + len(portion)], portion, top)
+        names = paths[len(found) : len(found) + len(portion)]
+        good = [image for image in portion if isinstance(image, np.ndarray)]
+        rows = trained.classify(np.stack(good), len(paths), display) if good else ()
+        found += _named(names, portion, iter(rows), trained.classes, top)
     return found
 
 
-def _classify(
-    trained: Trained, paths: Sequence[Path], images: Sequence[NDArray[np.uint8] | UnreadableImageError], top: int
-) -> Iterator[Prediction]:
-    """Classify one batch of files; those that could not be read get their problem instead."""
-    good = [image for image in images if isinstance(image, np.ndarray)]
-    rows = iter(trained.classify(np.stack(good)) if good else ())
+def _named(
+    paths: Sequence[Path], images: Sequence[NDArray[np.uint8] | UnreadableImageError],
+    rows: Iterator[NDArray[np.float64]], classes: tuple[str, ...], top: int,
+) -> Iterator[Prediction]:  # fmt: skip
+    """Give each file of a batch its classes, from the probabilities of those that could be read, or its problem."""
     for path, image in zip(paths, images, strict=True):
         if isinstance(image, UnreadableImageError):
             yield Prediction(str(path), "", 0.0, (), image.reason)
         else:
-            yield _name(str(path), next(rows), trained.classes, top)
+            yield _name(str(path), next(rows), classes, top)
 
 
 def _name(path: str, probabilities: Any, classes: tuple[str, ...], top: int) -> Prediction:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from resnets.commands._classifier import BATCH
 from resnets.commands._lesion_report import Lesioned, Measured, write_lesion_report
-from resnets.commands._trained import BATCH, Trained, open_data, open_trained, pick_split
+from resnets.commands._recorded import open_data, pick_split
+from resnets.commands._trained import Trained, open_trained
 from resnets.data.build import EvaluationBatches
 from resnets.data.dataset import Split
 from resnets.data.load import load_for_labels

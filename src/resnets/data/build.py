@@ -6,9 +6,11 @@ what lets any backend or thread do the asking.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,8 @@ from resnets.data.preprocess import Preprocess
 from resnets.errors import DataError, UsageError
 
 Pixels = NDArray[np.uint8]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class _Reader:
@@ -68,8 +72,20 @@ def read_files(paths: Sequence[Path], preprocess: Preprocess) -> Iterator[Pixels
             return error
 
     with ThreadPoolExecutor(cores(), "resnets-decode") as pool:
-        for start in range(0, len(paths), 256):  # in portions, so that decoded images do not pile up
-            yield from pool.map(one, paths[start : start + 256])
+        yield from _ahead(pool, one, paths, 256)
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, work: Callable[[Item], Result], items: Iterable[Item], most: int
+) -> Iterator[Result]:
+    """Yield what is made of items, in order, while up to so many more are made in the pool."""
+    waiting: deque[Future[Result]] = deque()
+    for item in items:
+        waiting.append(pool.submit(work, item))
+        if len(waiting) > most:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 class EvaluationBatches:
@@ -100,7 +116,9 @@ class EvaluationBatches:
         return images, augment.targets(self.split.labels[index], self._classes)
 
     def __iter__(self) -> Iterator[tuple[Floats, Floats]]:
-        return (self.batch(step) for step in range(len(self)))
+        """Yield all batches; the next ones are made while one is used."""
+        with ThreadPoolExecutor(1, "resnets-batches") as pool:
+            yield from _ahead(pool, self.batch, range(len(self)), 2)
 
 
 class TrainingBatches:

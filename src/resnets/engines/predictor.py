@@ -1,50 +1,92 @@
-"""A network specification and a file of weights -> probabilities, on Keras in float32."""
+"""What answers: a network on one engine, in one precision."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from resnets.errors import DataError
+from resnets.backend.processor import cpu_has_bfloat16
+from resnets.errors import MissingPackageError, unknown
 
 Floats = NDArray[np.float32]
 
+# fastest first, as measured; what each needs, and the extra of this package that brings it
+_NEEDS = {"openvino": ("openvino", "onnx"), "onnxruntime": ("onnxruntime", "onnx"), "keras": ("keras",)}
+_EXTRA = {"openvino": "openvino", "onnxruntime": "onnx", "keras": "cpu"}
+_IN_BFLOAT16 = ("openvino", "keras")
+ENGINES = (*_NEEDS,)
+PRECISIONS = ("auto", "float32", "bfloat16")
 
-class KerasPredictor:
-    """Runs a Keras model on batches.
 
-    Args:
-        model: From normalised images (n, h, w, c) to logits (n, classes).
-    """
-
-    def __init__(self, model: Any) -> None:
-        self.model = model
+class Predictor(Protocol):
+    """A trained network that answers."""
 
     def logits(self, batches: Iterable[Floats]) -> Iterator[Floats]:
-        """Yield the logits of each batch, shape (n, classes)."""
-        for images in batches:
-            yield np.asarray(self.model.predict_on_batch(images))
+        """Yield the logits (n, classes) of each batch of normalised images (n, h, w, c)."""
 
 
-def load_weights(model: Any, path: Path) -> KerasPredictor:
-    """Read a .weights.h5 file into a model of the same network.
+@dataclass(frozen=True)
+class Choice:
+    """An engine and a precision.
 
-    Args:
-        model: A model just built from the run's own specification.
-        path: The weights.
+    Attributes:
+        engine: "openvino", "onnxruntime" or "keras".
+        precision: "float32" or "bfloat16".
+    """
+
+    engine: str
+    precision: str
+
+    def __str__(self) -> str:
+        return f"{self.engine} in {self.precision}"
+
+
+def installed(engine: str) -> bool:
+    """Return whether all that an engine needs is there."""
+    return all(find_spec(package) is not None for package in _NEEDS[engine])
+
+
+def check(engine: str, precision: str) -> None:
+    """Refuse an engine or a precision that cannot be had.
 
     Raises:
-        DataError: The file is missing, damaged, or of another network.
+        UsageError: There is no such engine or precision, or the engine has not this precision.
+        MissingPackageError: The engine is not installed.
     """
-    if not path.is_file():
-        raise DataError(f"{path} is missing: the run has not finished; go on with resnets train --resume.")
-    try:
-        model.load_weights(path)
-    except Exception as error:  # h5py and Keras raise many kinds for damaged or foreign files
-        first = str(error).strip().splitlines()[0]
-        raise DataError(f"{path} does not fit the run's network or is damaged: {first}") from error
-    return KerasPredictor(model)
+    if engine not in ("auto", *ENGINES):
+        raise unknown("engine", engine, ("auto", *ENGINES))
+    if precision not in PRECISIONS:
+        raise unknown("precision", precision, PRECISIONS)
+    if engine != "auto" and not installed(engine):
+        raise MissingPackageError(f"{engine} is not installed; pip install 'resnets[{_EXTRA[engine]}]'.")
+
+
+def candidates(engine: str) -> tuple[str, ...]:
+    """Return the engines that may be taken, the likely fastest first.
+
+    Args:
+        engine: The one asked for, or "auto": all that are installed. Keras, which takes seconds to start, is one of
+            them only where a GPU is in sight or nothing else is installed.
+    """
+    if engine != "auto":
+        return (engine,)
+    others = tuple(name for name in ENGINES if name != "keras" and installed(name))
+    if shutil.which("nvidia-smi") and installed("keras"):
+        return ("keras", *others)
+    return others or ("keras",)
+
+
+def needs_framework(engine: str) -> bool:
+    """Return whether Keras may have to be started for this engine."""
+    return engine == "keras" or (engine == "auto" and "keras" in candidates("auto"))
+
+
+def can_bfloat16(engine: str) -> bool:
+    """Return whether an engine computes in bfloat16 on this processor at a gain."""
+    return engine in _IN_BFLOAT16 and cpu_has_bfloat16()

@@ -24,9 +24,6 @@ _INITIALIZERS = {
 }
 
 
-_OURS = {"BatchNormalization": "FusedBatchNormalization", "Conv2D": "LeanConv2D"}  # faster than the stock layer
-
-
 @dataclass(frozen=True)
 class KerasMaker(Maker):
     """Makes Keras layers and applies them to Keras tensors.
@@ -46,9 +43,10 @@ class KerasMaker(Maker):
         settings = {"dtype": self.dtype, **settings}
         if "kernel_initializer" in settings:
             settings["kernel_initializer"] = _INITIALIZERS[settings["kernel_initializer"]]()
-        if not self.portable:
-            kind = _OURS.get(kind, kind)
-        return getattr(ours if hasattr(ours, kind) else keras.layers, kind)(name=name, **settings)(x)
+        if kind == "BatchNormalization" and not self.portable:
+            kind = "FusedBatchNormalization"
+        stock = not hasattr(ours, kind) or (self.portable and hasattr(keras.layers, kind))
+        return getattr(keras.layers if stock else ours, kind)(name=name, **settings)(x)
 
     def shape(self, x: Any) -> tuple[int | None, int | None, int]:
         """Return height, width and channels of a Keras tensor."""

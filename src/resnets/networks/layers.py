@@ -36,8 +36,10 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
 
 
 @keras.saving.register_keras_serializable("resnets")
-class LeanConv2D(keras.layers.Conv2D):
-    """Convolution that is faster to train, where the backend has one. Same variables, same results.
+class Conv2D(keras.layers.Conv2D):
+    """Keras' convolution by faster arithmetic, where the backend has some. Same variables, same results.
+
+    It has the name of Keras' own because files of weights name layers by their class.
 
     On TensorFlow the filter gradient is by matrix products where that is faster, and grouped convolutions on a
     processor are not compiled by XLA, which Keras asks for and which takes many times as long.

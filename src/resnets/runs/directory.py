@@ -51,6 +51,17 @@ class RunDirectory:
         """Whether the training came to its end: result.json is written last. Lost weights can be made anew."""
         return self.result.is_file() and self.weights.is_file()
 
+    @property
+    def trained_weights(self) -> Path:
+        """The final weights.
+
+        Raises:
+            DataError: They are missing.
+        """
+        if not self.weights.is_file():
+            raise DataError(f"{self.weights} is missing: the run has not finished; go on with resnets train --resume.")
+        return self.weights
+
     def read_record(self) -> dict[str, Any]:
         """Return run.json.
 

@@ -1,0 +1,139 @@
+"""A run as a classifier: pixels to probabilities, on the fastest engine; Keras is imported only if it is that one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resnets.commands._recorded import Tensors, check_kind, read_part, read_weights
+from resnets.data.build import EvaluationBatches
+from resnets.data.dataset import Split
+from resnets.data.preprocess import Preprocess
+from resnets.engines.calibration import Settled, settle
+from resnets.engines.predictor import Choice, Floats, Predictor, check
+from resnets.measures.accuracy import softmax
+from resnets.networks.spec import NetworkSpec
+from resnets.runs.directory import RunDirectory, open_run
+from resnets.runs.display import Display
+
+BATCH = 64
+
+
+@dataclass
+class Classifier:
+    """A trained network; engine and precision are settled with the first images.
+
+    Attributes:
+        run: Its directory.
+        record: Its run.json.
+        classes: Class names in label order.
+        preprocess: What the network sees of an image.
+        weights: "final" or "best".
+        engine: The engine asked for.
+        precision: The precision asked for.
+        settled: What it runs on, once there were images.
+    """
+
+    run: RunDirectory
+    record: dict[str, Any]
+    classes: tuple[str, ...]
+    preprocess: Preprocess
+    weights: str
+    engine: str
+    precision: str
+    settled: Settled | None = field(default=None, init=False)
+
+    @property
+    def choice(self) -> Choice:
+        """Engine and precision that the network ran on."""
+        assert self.settled is not None, "no image was classified yet"
+        return self.settled.choice
+
+    def classify(self, images: NDArray[np.uint8], expected: int, display: Display) -> NDArray[np.float64]:
+        """Return the probabilities of images.
+
+        Args:
+            images: Pixels at the network's size, shape (n, h, w, c).
+            expected: Images that are to be classified in all; read with the first ones.
+            display: Is told what the network runs on.
+
+        Returns:
+            Shape (n, classes).
+        """
+        return next(self._answers(iter([self.preprocess.normalise(images)]), expected, display))
+
+    def probabilities(self, split: Split, display: Display, what: str) -> NDArray[np.float64]:
+        """Return the probabilities of each image of a split, shape (n, classes)."""
+        batches = EvaluationBatches(split, self.preprocess, len(self.classes), BATCH)
+        images = (images for images, _ in display.track(batches, len(batches), what))
+        return np.concatenate(list(self._answers(images, len(split), display)))
+
+    def _answers(self, batches: Iterator[Floats], expected: int, display: Display) -> Iterator[NDArray[np.float64]]:
+        for images in batches:
+            if self.settled is None:
+                with display.waiting("preparing the network"):
+                    self.settled = self._settle(images, expected)
+                display.say(f"engine   {self.choice} ({self.settled.reason})")
+            yield from map(softmax, self.settled.predictor.logits([images]))
+
+    def _settle(self, sample: Floats, expected: int) -> Settled:
+        spec, tensors = read_part(self.run, NetworkSpec, "network"), read_weights(self.run, self.weights)
+        identity = hashlib.blake2b(repr((spec, self.preprocess.image_shape)).encode())
+        for name in sorted(tensors):
+            identity.update(np.ascontiguousarray(tensors[name]).data)
+
+        def open_on(choice: Choice) -> Predictor:
+            if choice.engine == "keras":
+                return self._keras(choice.precision)
+            return _from_onnx(spec, len(self.classes), self.preprocess.image_shape, tensors, choice)
+
+        return settle(self.engine, self.precision, sample, open_on, identity.digest(), expected)
+
+    def _keras(self, precision: str) -> Predictor:
+        from resnets.commands._trained import open_trained
+
+        return open_trained(self.run.root, self.weights, precision).predictor
+
+
+def _from_onnx(
+    spec: NetworkSpec, classes: int, image_shape: tuple[int, int, int], tensors: Tensors, choice: Choice
+) -> Predictor:
+    from resnets.networks.onnx import onnx_model
+
+    model = onnx_model(spec, classes, image_shape, tensors).SerializeToString()
+    if choice.engine == "openvino":
+        from resnets.engines.openvino import OpenVinoPredictor
+
+        return OpenVinoPredictor(model, choice.precision)
+    from resnets.engines.onnxruntime import OnnxRuntimePredictor
+
+    return OnnxRuntimePredictor(model)
+
+
+def open_classifier(path: str | Path, weights: str, engine: str, precision: str) -> Classifier:
+    """Open a run to classify images with it.
+
+    Args:
+        path: The run directory.
+        weights: "final", or "best" for the epoch with the best validation accuracy.
+        engine: "openvino", "onnxruntime", "keras", or "auto": the fastest that is installed.
+        precision: "float32", "bfloat16", or "auto": bfloat16 where it is faster and gives the answers of float32.
+
+    Raises:
+        DataError: The run is incomplete or damaged.
+        UsageError: There are no such weights, no such engine or no such precision.
+        MissingPackageError: The engine is not installed.
+    """
+    check_kind(weights)
+    check(engine, precision)
+    run = open_run(path)
+    record, classes = run.read_record(), run.read_labels()
+    if weights == "final":
+        _ = run.trained_weights  # told before images are read
+    return Classifier(run, record, classes, read_part(run, Preprocess, "preprocess"), weights, engine, precision)
