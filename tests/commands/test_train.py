@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 
 from resnets.commands.train import resume, train
+from resnets.data.build import TrainingBatches
 from resnets.errors import DataError, DivergedError, StoppedError, UsageError
 from resnets.networks.catalog import network
 from resnets.runs.callbacks import TIME_COLUMNS, Recorder
@@ -83,13 +84,17 @@ def test_one_seed_gives_one_metrics_file_and_another_seed_another(pictures: Path
     assert untimed(third) != untimed(first)
 
 
+GROWING = {"start_scale": 0.5, "alternate_flip": "true", "flip": "true"}
 OPTIMIZERS = {
     "sgd": {"ema": 0.9},
     "muon": {"optimizer": "muon", "freeze": "stem", "layer_decay": 0.8},
+    "growing": GROWING,
 }
 
 
-@pytest.mark.parametrize(("stop_at", "optimizer"), [(9, "sgd"), (12, "sgd"), (9, "muon")])
+@pytest.mark.parametrize(
+    ("stop_at", "optimizer"), [(9, "sgd"), (12, "sgd"), (9, "muon"), (9, "growing"), (14, "growing")]
+)
 def test_a_stopped_and_resumed_run_equals_an_unbroken_one(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int, optimizer: str
 ) -> None:
@@ -328,3 +333,18 @@ def test_digits_reach_98_percent_with_the_command_of_the_readme(tmp_path: Path) 
 
     run = train("digits", output=tmp_path / "run", quiet=True)
     assert evaluate(run.root, quiet=True)["top1"] >= 0.98
+
+
+def test_images_grow_during_a_training(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sides: dict[int, int] = {}
+    plain_batch = TrainingBatches.batch
+
+    def watched(self: TrainingBatches, step: int) -> tuple[np.ndarray, np.ndarray]:
+        images, targets = plain_batch(self, step)
+        sides[step] = images.shape[1]
+        return images, targets
+
+    monkeypatch.setattr(TrainingBatches, "batch", watched)
+    run = run_training(pictures, tmp_path / "run", epochs=4, **GROWING)
+    assert [sides[step] for step in range(0, 24, 6)] == [8, 8, 16, 16]
+    assert run.read_record()["preprocess"]["height"] == 16

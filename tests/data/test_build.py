@@ -258,3 +258,26 @@ def test_files_without_colour_are_given_three_channels_where_the_network_has_the
     paths = [put(tmp_path / f"{i}.png", noise(8, 8, i, seed=i)) for i in (1, 3)]
     pixels, _ = EvaluationBatches(Split(paths, np.arange(2), ("a", "b")), PREPROCESS, 2).batch(0)
     assert pixels.shape == (2, 8, 8, 3)
+
+
+def test_alternating_flips_show_each_image_both_ways_in_turn() -> None:
+    split = array_split(np.tile(slope(8, 8)[None, ..., :1], (12, 1, 1, 1)), np.arange(12) % 4)
+    batches = training(split, Augmentation(flip=True, alternate_flip=True), PLAIN, batch_size=12, smoothing=0)
+    seen = np.zeros((4, 12), bool)
+    for epoch in range(4):
+        images, _ = batches.batch(epoch)
+        order, _ = batches._of_epoch(epoch)
+        seen[epoch, order] = images[:, 0, 0, 0] > images[:, 0, -1, 0]
+    assert 0 < seen[0].sum() < 12
+    assert (seen[1] == ~seen[0]).all()
+    assert (seen[2:] == seen[:2]).all()
+
+
+@pytest.mark.parametrize("how", [PAD, RESIZED])
+def test_an_array_resized_as_a_whole_gives_the_batches_of_one_that_is_not(
+    how: Augmentation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split = pictures(side=11)
+    whole = training(split, how).batch(3)
+    monkeypatch.setattr("resnets.data.build._MOST_BYTES", 0)
+    assert same(whole, training(split, how).batch(3))

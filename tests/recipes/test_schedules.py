@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from resnets.recipes.catalog import recipe
-from resnets.recipes.schedules import rate, rates
+from resnets.recipes.schedules import image_scale, rate, rates
 from resnets.recipes.spec import Recipe
 
 
@@ -89,3 +89,13 @@ def test_the_rate_is_never_zero_nor_above_the_peak(schedule: str, steps: int, wa
     assert len(values) == steps
     assert values.min() > 0
     assert values.max() <= np.float32(0.1)
+
+
+def test_images_grow_in_a_line_to_their_full_size() -> None:
+    row = Recipe(epochs=12, start_scale=0.5)
+    assert [image_scale(row, epoch) for epoch in (0, 3, 6, 9, 11)] == pytest.approx([0.5, 2 / 3, 5 / 6, 1, 1])
+    assert {image_scale(Recipe(epochs=5), epoch) for epoch in range(5)} == {1}
+    half = Recipe(epochs=1, start_scale=0.5, train_scale=0.75)
+    assert image_scale(half, 0) == pytest.approx(0.375)
+    small = Recipe(epochs=4, start_scale=0.5, train_scale=0.8)
+    assert [image_scale(small, epoch) for epoch in (0, 3)] == pytest.approx([0.4, 0.8])

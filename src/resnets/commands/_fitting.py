@@ -34,14 +34,14 @@ from resnets.networks.spec import NetworkSpec
 from resnets.recipes.averaging import reestimate_norms
 from resnets.recipes.build import build_optimizer
 from resnets.recipes.freezing import freeze, rate_factors
-from resnets.recipes.schedules import rates
+from resnets.recipes.schedules import image_scale, rates
 from resnets.recipes.spec import Recipe
 from resnets.runs import checkpoint
 from resnets.runs.callbacks import Recorder, restore, tensors
 from resnets.runs.directory import RunDirectory, require_space, write_bytes, write_json
 from resnets.runs.display import Display, clock
 
-_AUGMENTATION = ("crop", "pad", "pad_mode", "crop_area", "flip", "erasing", "mixup", "cutmix")
+_AUGMENTATION = ("crop", "pad_mode", "crop_area", "flip", "alternate_flip", "erasing", "mixup", "cutmix")
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,24 @@ class Plan:
     seed: int
     start: Start | None = None
 
-    def batches(self) -> TrainingBatches:
-        how = Augmentation(**{field: getattr(self.recipe, field) for field in _AUGMENTATION})
+    def batches(self, epoch: int | None = None) -> TrainingBatches:
+        """Return the batches of an epoch and of all others whose images have its size; None is the last one."""
+        recipe, seen = self.recipe, self.seen(self.recipe.epochs - 1 if epoch is None else epoch)
+        fields = {field: getattr(recipe, field) for field in _AUGMENTATION}
+        how = Augmentation(**fields, pad=round(recipe.pad * seen.height / self.preprocess.height))
         return TrainingBatches(
-            self.data.splits["train"], self.preprocess.scaled(self.recipe.train_scale), len(self.data.classes),
-            batch_size=self.recipe.batch_size, augmentation=how, smoothing=self.recipe.label_smoothing, seed=self.seed,
+            self.data.splits["train"], seen, len(self.data.classes), batch_size=recipe.batch_size, augmentation=how,
+            smoothing=recipe.label_smoothing, seed=self.seed,
         )  # fmt: skip
+
+    def seen(self, epoch: int) -> Preprocess:
+        """Return what the network sees of an image in an epoch, from 0."""
+        return self.preprocess.scaled(image_scale(self.recipe, epoch))
+
+    def of_one_size(self, epoch: int) -> int:
+        """Return the epoch behind the last one whose images have the size of this one's."""
+        later = range(epoch + 1, self.recipe.epochs)
+        return next((e for e in later if self.seen(e) != self.seen(epoch)), self.recipe.epochs)
 
 
 def fit(run: RunDirectory, plan: Plan, display: Display) -> RunDirectory:
@@ -95,7 +107,7 @@ def fit(run: RunDirectory, plan: Plan, display: Display) -> RunDirectory:
         f"{cost.multiply_adds / 1e6:,.1f} M multiply-adds an image"
     )
     display.header()
-    train_feed, validation_feed = _Feed(batches, classes), _Feed(validation, classes)
+    validation_feed = _Feed(validation, classes)
     late_signal: int | None = None
     while True:
         start = _restore_newest(run, model)
@@ -107,7 +119,9 @@ def fit(run: RunDirectory, plan: Plan, display: Display) -> RunDirectory:
             raise DataError(f"The checkpoint at step {step} lies beyond the {steps} steps that run.json asks for.")
         if step == steps:
             break
-        until = epoch + 1 if done else recipe.epochs  # an epoch that was broken off is ended first
+        until = epoch + 1 if done else plan.of_one_size(epoch)  # an epoch that was broken off is ended first
+        batches = plan.batches(epoch)
+        train_feed = _Feed(batches, classes)
         recorder = Recorder(
             run, display, epochs=recipe.epochs, steps_per_epoch=per_epoch, batch_size=recipe.batch_size, start=start,
             learning_rates=rates(recipe, steps), redraw=_Redraw(run, _title(plan)),
@@ -157,11 +171,12 @@ def refit(run: RunDirectory, plan: Plan, until: int) -> Refit:
         plan: What it trains.
         until: The step that broke, from 1.
     """
-    batches = plan.batches()
+    steps = plan.batches().steps_per_epoch
     model = build_model(plan)
-    compile_model(model, plan, plan.recipe.epochs * batches.steps_per_epoch)
+    compile_model(model, plan, plan.recipe.epochs * steps)
     start = _restore_newest(run, model)
     begin, watch = start.step if start else 0, _Watch()
+    batches = plan.batches(begin // steps)
     if until > begin:
         feed = _Feed(batches, len(plan.data.classes)).over(range(begin, until))
         model.fit(feed, steps_per_epoch=until - begin, shuffle=False, verbose=0, callbacks=[watch])

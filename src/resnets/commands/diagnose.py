@@ -257,7 +257,8 @@ def _replay(run: RunDirectory, plan: Plan) -> Divergence:
     saved = read_json(run.divergence)
     again, found = refit(run, plan, int(saved["step"])), None
     if again.broken:
-        images = plan.batches().batch(again.step - 1)[0]
+        epoch = (again.step - 1) // plan.batches().steps_per_epoch
+        images = plan.batches(epoch).batch(again.step - 1)[0]
         found = locate(again.model, images, again.step, again.before)
     elif (what := str(saved.get("what", "loss"))) != "loss":  # of the validation, or the answers of the final weights
         validation = EvaluationBatches(plan.data.splits["val"], plan.preprocess, len(plan.data.classes), _BATCH)

@@ -98,11 +98,11 @@ def train(
         derive=lambda base, fixed: derive_for(base, len(dataset.splits["train"]), preprocess.image_shape,
                                               len(dataset.classes), dataset.flip, fixed),
     )  # fmt: skip
-    for shape in (preprocess.image_shape, preprocess.scaled(resolved.recipe.train_scale).image_shape):
-        check_image_shape(spec, len(dataset.classes), shape)
     policy, policy_reason = choose_precision(resolved.recipe.precision)
     start = foreign.start(len(dataset.classes), preprocess) if foreign else None
     plan = Plan(name, spec, dataset, preprocess, resolved.recipe, policy, seed, start)
+    for seen in (preprocess, *map(plan.seen, range(resolved.recipe.epochs))):
+        check_image_shape(spec, len(dataset.classes), seen.image_shape)
     plan.batches()  # refuses a batch that is too large before anything is written
     remark = _check_files(dataset, display)
     run = create(output, f"{dataset.name}-{name}")

@@ -33,6 +33,7 @@ class Augmentation:
         pad_mode: What shows at the rim: "reflect" mirrors the image, "mean" is the data set's mean colour.
         crop_area: Smallest share of the image's area in a resized crop.
         flip: Mirror half of the images.
+        alternate_flip: With flip: mirror each image in every second epoch, beginning by chance.
         erasing: Share of images in which a random box is set to the mean (random erasing, Zhong 2017).
         mixup: Beta parameter of MixUp (Zhang 2017); 0 is off.
         cutmix: Beta parameter of CutMix (Yun 2019); 0 is off. With both, each image takes one by even chance.
@@ -43,6 +44,7 @@ class Augmentation:
     pad_mode: Literal["reflect", "mean"] = "reflect"
     crop_area: float = 0.35
     flip: bool = False
+    alternate_flip: bool = False
     erasing: float = 0
     mixup: float = 0
     cutmix: float = 0
@@ -61,6 +63,12 @@ def draw(seed: int, epoch: int, images: int) -> Draws:
     """Return the draws of all images for one epoch: name -> shape (images,)."""
     table = np.random.default_rng([seed, epoch, 2]).random((len(_DRAWS), images), np.float32)
     return dict(zip(_DRAWS, table, strict=True))
+
+
+def alternate(seed: int, epoch: int, images: int) -> Floats:
+    """Return draws by which each image is mirrored in every second epoch, shape (images,)."""
+    first = draw(seed, 0, images)["flip"]
+    return np.asarray(first if epoch % 2 == 0 else 1 - first, np.float32)
 
 
 def take(draws: Draws, index: NDArray[np.int64]) -> Draws:

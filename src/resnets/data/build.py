@@ -6,6 +6,7 @@ what lets any backend or thread do the asking.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,6 +25,7 @@ from resnets.data.preprocess import Preprocess
 from resnets.errors import DataError, UsageError
 
 Pixels = NDArray[np.uint8]
+_MOST_BYTES = 2**30  # of an array resized as a whole
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -49,6 +51,12 @@ class _Reader:
             return np.stack(list(self._pool.map(one, range(len(index)))))
         except UnreadableImageError as error:
             raise DataError(f"{error}. Remove it, or see 'resnets data check'.") from error
+
+    def fit_all(self) -> None:
+        """Bring the images of an array to the network's size once, where memory allows, instead of in every epoch."""
+        images, bytes_each = self.split.images, math.prod(self.preprocess.image_shape)
+        if self.pixels is None and isinstance(images, np.ndarray) and len(images) * bytes_each <= _MOST_BYTES:
+            self.pixels = self.fitted(np.arange(len(images)))
 
     def fitted(self, index: NDArray[np.int64]) -> Pixels:
         """Return the images at these positions without augmentation."""
@@ -182,6 +190,8 @@ class TrainingBatches:
 
     def _pixels(self, index: NDArray[np.int64], draws: Draws) -> Pixels:
         how, reader = self._how, self._reader
+        if how.crop != "resized":
+            reader.fit_all()
         if reader.pixels is not None and how.crop != "resized":
             return augment.shift_and_flip(reader.pixels, index, draws, how, self._mean)
 
@@ -197,5 +207,8 @@ class TrainingBatches:
         """Return the order and the draws of an epoch, kept for its next steps."""
         if self._epoch is None or self._epoch[0] != epoch:
             n = len(self.split)
-            self._epoch = (epoch, augment.order(self._seed, epoch, n), augment.draw(self._seed, epoch, n))
+            draws = augment.draw(self._seed, epoch, n)
+            if self._how.alternate_flip:
+                draws["flip"] = augment.alternate(self._seed, epoch, n)
+            self._epoch = (epoch, augment.order(self._seed, epoch, n), draws)
         return self._epoch[1], self._epoch[2]

@@ -1,4 +1,4 @@
-"""Learning rate as a function of progress in [0, 1]; no framework."""
+"""Learning rate and image size as functions of progress in [0, 1]; no framework."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnets.recipes.spec import Recipe
+
+_GROWING = 0.75  # share of the training over which images grow
 
 
 def rate(recipe: Recipe, progress: float) -> float:
@@ -27,6 +29,17 @@ def rate(recipe: Recipe, progress: float) -> float:
     if recipe.schedule == "steps":
         return recipe.learning_rate * recipe.milestone_factor ** sum(progress >= m for m in recipe.milestones)
     return recipe.learning_rate
+
+
+def image_scale(recipe: Recipe, epoch: int) -> float:
+    """Return the side of an epoch's images over that of the images in use.
+
+    Args:
+        recipe: The recipe.
+        epoch: Its number, from 0.
+    """
+    done = min(1.0, epoch / max(1, math.ceil(_GROWING * recipe.epochs)))
+    return recipe.train_scale * (recipe.start_scale + (1 - recipe.start_scale) * done)
 
 
 def rates(recipe: Recipe, steps: int) -> NDArray[np.float32]:

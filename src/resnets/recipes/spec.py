@@ -35,13 +35,18 @@ class Recipe:
         milestone_factor: What "steps" multiplies the rate by.
         label_smoothing: Share of each target spread over all classes.
         crop: Training crops: "pad" shifts by up to ``pad`` pixels, "resized" cuts a random box, "none".
-        pad: Largest shift, in pixels.
+        pad: Largest shift, in pixels of the images in use.
         pad_mode: Rim of a shifted image: "reflect" or "mean".
         crop_area: Smallest share of the area in a resized crop.
         train_scale: Side of training images over the side that the network sees afterwards. Resized crops show things
             larger than they are, so training on smaller images evens that out, and is cheaper (Touvron et al. 2019,
             arXiv:1906.06423).
+        start_scale: Side of the first epoch's images over that of the last quarter's, which ``train_scale`` gives; it
+            rises in equal steps (progressive resizing: Tan and Le 2021, arXiv:2104.00298, section 4). Small images are
+            cheaper, and learning begins with what is large.
         flip: Mirror half of the images.
+        alternate_flip: With flip: after the first epoch each image is mirrored in every second epoch, instead of by
+            chance (Jordan 2024, arXiv:2404.00498, section 3.6).
         erasing: Share of images with a random box erased.
         mixup: Beta parameter of MixUp; 0 is off.
         cutmix: Beta parameter of CutMix; 0 is off.
@@ -77,7 +82,9 @@ class Recipe:
     pad_mode: Literal["reflect", "mean"] = "reflect"
     crop_area: float = 0.35
     train_scale: float = 1
+    start_scale: float = 1
     flip: bool = False
+    alternate_flip: bool = False
     erasing: float = 0
     mixup: float = 0
     cutmix: float = 0
@@ -123,8 +130,11 @@ class Recipe:
                 raise UsageError(f"{name} must be at least 0, not {getattr(self, name)}.")
         if not 0 < self.crop_area <= 1 or not 0 <= self.erasing <= 1:
             raise UsageError("crop_area and erasing are shares: above 0 and at least 0, at most 1.")
-        if not 0.25 <= self.train_scale <= 1:
-            raise UsageError(f"train_scale is a share from 0.25 to 1, not {self.train_scale}.")
+        for name in ("train_scale", "start_scale"):
+            if not 0.25 <= getattr(self, name) <= 1:
+                raise UsageError(f"{name} is a share from 0.25 to 1, not {getattr(self, name)}.")
+        if self.alternate_flip and not self.flip:
+            raise UsageError("alternate_flip says how images are mirrored; set flip to true too.")
         if not re.fullmatch(r"none|stem|stage[1-9]\d*|body", self.freeze):
             raise UsageError(f"freeze takes none, stem, stage1, stage2, ... or body, not {self.freeze!r}.")
         if not 0 < self.layer_decay <= 1:
