@@ -33,6 +33,7 @@ def having(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 def test_auto_takes_keras_only_where_it_must_or_a_gpu_is(having: Callable[..., None]) -> None:
     having("keras", "openvino", "onnxruntime", "onnx")
     assert candidates("auto") == ("openvino", "onnxruntime")
+    assert candidates("auto", "bfloat16") == ("openvino",)
     assert not needs_framework("auto")
     having("keras", "onnxruntime", "openvino")  # without onnx neither can be fed
     assert candidates("auto") == ("keras",)
@@ -50,6 +51,8 @@ def test_wrong_and_absent_engines_are_refused(having: Callable[..., None]) -> No
         check("openvin", "auto")
     with pytest.raises(UsageError, match="precision 'half'"):
         check("auto", "half")
+    with pytest.raises(UsageError, match="onnxruntime computes in float32 only"):
+        check("onnxruntime", "bfloat16")
     having("keras", "openvino")
     with pytest.raises(MissingPackageError, match=r"pip install 'resnets\[onnx\]'") as caught:
         check("onnxruntime", "float32")

@@ -100,7 +100,7 @@ def test_muon_turns_kernels_along_the_orthogonal_momentum_and_keeps_their_length
 @pytest.mark.parametrize("shape", [(36, 8), (8, 36), (576, 64), (27, 64)])
 def test_three_iterations_bring_all_singular_values_near_one(shape: tuple[int, int], dtype: str) -> None:
     matrix = np.random.default_rng(0).normal(size=shape).astype("float32")
-    found = np.array(_orthogonalised(keras.ops.convert_to_tensor(matrix), Muon._STEPS, dtype))
+    found = np.array(_orthogonalised(keras.ops.convert_to_tensor(matrix), 2.0, Muon._STEPS, dtype) / 2)
     u, values, v = np.linalg.svd(matrix / np.linalg.norm(matrix), full_matrices=False)
     for a, b, c in Muon._STEPS:
         values = a * values + b * values**3 + c * values**5

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -55,18 +56,17 @@ class Classifier:
         assert self.settled is not None, "no image was classified yet"
         return self.settled.choice
 
-    def classify(self, images: NDArray[np.uint8], expected: int, display: Display) -> NDArray[np.float64]:
-        """Return the probabilities of images.
+    def classify(
+        self, batches: Iterator[NDArray[np.uint8]], expected: int, display: Display
+    ) -> Iterator[NDArray[np.float64]]:
+        """Yield the probabilities (n, classes) of each batch; the next batches are asked for before.
 
         Args:
-            images: Pixels at the network's size, shape (n, h, w, c).
-            expected: Images that are to be classified in all; read with the first ones.
+            batches: Pixels at the network's size, shape (n, h, w, c).
+            expected: Images in all batches together.
             display: Is told what the network runs on.
-
-        Returns:
-            Shape (n, classes).
         """
-        return next(self._answers(iter([self.preprocess.normalise(images)]), expected, display))
+        return self._answers(map(self.preprocess.normalise, batches), expected, display)
 
     def probabilities(self, split: Split, display: Display, what: str) -> NDArray[np.float64]:
         """Return the probabilities of each image of a split, shape (n, classes)."""
@@ -75,12 +75,14 @@ class Classifier:
         return np.concatenate(list(self._answers(images, len(split), display)))
 
     def _answers(self, batches: Iterator[Floats], expected: int, display: Display) -> Iterator[NDArray[np.float64]]:
-        for images in batches:
-            if self.settled is None:
-                with display.waiting("preparing the network"):
-                    self.settled = self._settle(images, expected)
-                display.say(f"engine   {self.choice} ({self.settled.reason})")
-            yield from map(softmax, self.settled.predictor.logits([images]))
+        first = next(batches, None)
+        if first is None:
+            return
+        if self.settled is None:
+            with display.waiting("preparing the network"):
+                self.settled = self._settle(first, expected)
+            display.say(f"engine   {self.choice} ({self.settled.reason})")
+        yield from map(softmax, self.settled.predictor.logits(chain([first], batches)))
 
     def _settle(self, sample: Floats, expected: int) -> Settled:
         spec, tensors = read_part(self.run, NetworkSpec, "network"), read_weights(self.run, self.weights)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import islice
+from itertools import chain, islice, tee
 from pathlib import Path
 from typing import Any
 
@@ -77,25 +77,21 @@ def predict(
     trained = open_classifier(run, weights, engine, precision)
     paths = list(_expand(images))
     read = display.track(read_files(paths, trained.preprocess), len(paths), "classifying")
-    found: list[Prediction] = []
-    while portion := list(islice(read, BATCH)):
-        names = paths[len(found) : len(found) + len(portion)]
-        good = [image for image in portion if isinstance(image, np.ndarray)]
-        rows = trained.classify(np.stack(good), len(paths), display) if good else ()
-        found += _named(names, portion, iter(rows), trained.classes, top)
-    return found
+    read_on, read_before = tee(read)
+    good = (image for image in read_on if isinstance(image, np.ndarray))
+    batches = iter(lambda: list(islice(good, BATCH)), [])
+    rows = chain.from_iterable(trained.classify(map(np.stack, batches), len(paths), display))
+    return [_named(path, image, rows, trained.classes, top) for path, image in zip(paths, read_before, strict=True)]
 
 
 def _named(
-    paths: Sequence[Path], images: Sequence[NDArray[np.uint8] | UnreadableImageError],
-    rows: Iterator[NDArray[np.float64]], classes: tuple[str, ...], top: int,
-) -> Iterator[Prediction]:  # fmt: skip
-    """Give each file of a batch its classes, from the probabilities of those that could be read, or its problem."""
-    for path, image in zip(paths, images, strict=True):
-        if isinstance(image, UnreadableImageError):
-            yield Prediction(str(path), "", 0.0, (), image.reason)
-        else:
-            yield _name(str(path), next(rows), classes, top)
+    path: Path, image: NDArray[np.uint8] | UnreadableImageError, rows: Iterator[NDArray[np.float64]],
+    classes: tuple[str, ...], top: int,
+) -> Prediction:  # fmt: skip
+    """Give a file its classes, from the next row of probabilities, or, if it could not be read, its problem."""
+    if isinstance(image, UnreadableImageError):
+        return Prediction(str(path), "", 0.0, (), image.reason)
+    return _name(str(path), next(rows), classes, top)
 
 
 def _name(path: str, probabilities: Any, classes: tuple[str, ...], top: int) -> Prediction:

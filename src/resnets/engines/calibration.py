@@ -8,7 +8,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -81,7 +81,7 @@ def settle(engine: str, precision: str, sample: Floats, open_on: Open, identity:
         identity: What the network is: its architecture, size and weights.
         expected: Images that are to be classified in all; few are not worth measuring for.
     """
-    names = candidates(engine)
+    names = candidates(engine, precision)
     worth = min(expected, len(sample)) >= ENOUGH
     open_question = len(names) > 1 or (precision == "auto" and any(map(can_bfloat16, names)))
     if not open_question:
@@ -93,43 +93,50 @@ def settle(engine: str, precision: str, sample: Floats, open_on: Open, identity:
     if not worth:
         choice = Choice(names[0], "float32" if precision == "auto" else precision)
         return Settled(open_on(choice), choice, "too few images to measure others")
+    busy = _busy()
     settled = _measure(names, precision, sample, open_on)
-    memory.write(settled)
+    if not busy:  # else it says little about this machine
+        memory.write(settled)
     return settled
 
 
+def _busy() -> bool:
+    """Return whether other work takes more than half of the cores."""
+    try:
+        return os.getloadavg()[0] > cores() / 2
+    except (AttributeError, OSError):  # not on Windows
+        return False
+
+
 def _measure(names: tuple[str, ...], precision: str, sample: Floats, open_on: Open) -> Settled:
-    """Time the engines in the precision asked for, float32 for "auto"; then see whether bfloat16 would do."""
-    first = "float32" if precision == "auto" else precision
-    rates: dict[Choice, float] = {}
-    opened: dict[Choice, Predictor] = {}
-    for name in names:
-        choice = Choice(name, first)
-        opened[choice] = open_on(choice)
-        rates[choice] = _rate(opened[choice], sample)
+    """Time all that may be taken, in turns; of bfloat16 beside float32, what gives other answers may not."""
+    wanted = ("float32", "bfloat16") if precision == "auto" else (precision,)
+    able = [Choice(name, p) for p in wanted for name in names if p == precision or p == "float32" or can_bfloat16(name)]
+    opened = {choice: open_on(choice) for choice in able}
+    answers = {choice: next(iter(predictor.logits([sample]))) for choice, predictor in opened.items()}  # warms up, too
+    remarks = {}
+    for choice in able:
+        exact = Choice(choice.engine, "float32")
+        if precision == "auto" and choice != exact:
+            agreement = compare(answers[exact], answers[choice])
+            remarks[choice] = str(agreement)
+            if not agreement.good:
+                del opened[choice]
+    rates = _rates(opened, sample)
     best = max(rates, key=rates.__getitem__)
-    reason = ", ".join(f"{choice.engine} {rate:,.0f} images/s" for choice, rate in rates.items())
-    if precision != "auto" or not can_bfloat16(best.engine):
-        return Settled(opened[best], best, reason)
-    shorter = Choice(best.engine, "bfloat16")
-    predictor = open_on(shorter)
-    agreement = compare(*(next(one.logits([sample])) for one in (opened[best], predictor)))
-    if not agreement.good:
-        return Settled(opened[best], best, f"in bfloat16 only {agreement}")
-    if (rate := _rate(predictor, sample)) <= rates[best]:
-        return Settled(opened[best], best, f"{reason}, not faster in bfloat16")
-    return Settled(predictor, shorter, f"{agreement}; {rate / rates[best]:.1f} times as fast")
+    reason = [f"{choice} {rate:,.0f} images/s" for choice, rate in rates.items()] if len(able) > 1 else []
+    reason += [f"in bfloat16 {text}" for choice, text in remarks.items() if choice == best or choice not in opened]
+    return Settled(opened[best], best, "; ".join(reason))
 
 
-def _rate(predictor: Predictor, sample: Floats) -> float:
-    """Images a second, the best of some passes over the sample after one to warm up."""
-    best, began = 0.0, None
-    while began is None or time.perf_counter() - began < _SECONDS:
-        start = time.perf_counter()
-        next(iter(predictor.logits([sample])))
-        if began is not None:
-            best = max(best, len(sample) / (time.perf_counter() - start))
-        began = began or time.perf_counter()
+def _rates(opened: Mapping[Choice, Predictor], sample: Floats) -> dict[Choice, float]:
+    """Images a second of each, the best of its passes over the sample."""
+    best, began = dict.fromkeys(opened, 0.0), time.perf_counter()
+    while time.perf_counter() - began < _SECONDS * len(opened) or not all(best.values()):
+        for choice, predictor in opened.items():
+            start = time.perf_counter()
+            next(iter(predictor.logits([sample])))
+            best[choice] = max(best[choice], len(sample) / (time.perf_counter() - start))
     return best
 
 

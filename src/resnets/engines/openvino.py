@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import openvino
 
+from resnets.backend.processor import cores
 from resnets.engines.predictor import Floats
+
+_PART = 8  # images at a time where there are many: their maps stay in the caches
+_FEW = 4  # images up to which all cores work on one request
 
 
 class OpenVinoPredictor:
     """Runs an ONNX model on OpenVINO.
+
+    Few images are answered by all cores together, as soon as can be. Many go to the cores in parts, one to each core:
+    cores that decode images meanwhile then hold nobody up.
 
     Args:
         model: The model from "image" to "logits", as bytes.
@@ -19,11 +29,61 @@ class OpenVinoPredictor:
     """
 
     def __init__(self, model: bytes, precision: str) -> None:
-        core = openvino.Core()
-        hint = {"float32": "f32", "bfloat16": "bf16"}[precision]
-        self._model = core.compile_model(core.read_model(model), "CPU", {"INFERENCE_PRECISION_HINT": hint})
+        self._core = openvino.Core()
+        self._model = self._core.read_model(model)
+        self._settings = {"INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision]}
+
+    @cached_property
+    def _together(self) -> Any:
+        """The model for few images."""
+        return self._compiled({"PERFORMANCE_HINT": "LATENCY"})
+
+    @cached_property
+    def _requests(self) -> list[Any]:
+        """Requests to the model for many images: one at work on each core, and one more waiting."""
+        model = self._compiled({"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": cores()})
+        return [model.create_infer_request() for _ in range(cores() + 1)]
+
+    def _compiled(self, settings: dict[str, Any]) -> Any:
+        return self._core.compile_model(self._model, "CPU", {**self._settings, **settings})
 
     def logits(self, batches: Iterable[Floats]) -> Iterator[Floats]:
-        """Yield the logits of each batch, shape (n, classes)."""
+        """Yield the logits of each batch, shape (n, classes); the batches behind it are at work meanwhile."""
+        line = _Line()
         for images in batches:
-            yield np.array(self._model(images)[0])
+            if len(images) <= _FEW:
+                yield from line.ended()
+                yield np.array(self._together(images)[0])
+                continue
+            for start in range(0, len(images), _PART):
+                if len(line.running) == len(self._requests):
+                    yield from line.ended(1)
+                last = start + _PART >= len(images)
+                line.start(self._requests, images[start : start + _PART], last)
+        yield from line.ended()
+
+
+class _Line:
+    """Requests at work, in the order of their images."""
+
+    def __init__(self) -> None:
+        self.running: deque[tuple[Any, Floats, bool]] = deque()
+        self._begun = 0
+        self._answers: list[Floats] = []
+
+    def start(self, requests: list[Any], images: Floats, last: bool) -> None:
+        """Give images to the request that ended longest ago; ``last``: they end their batch."""
+        request = requests[self._begun % len(requests)]
+        request.start_async({0: images}, share_inputs=True)
+        self.running.append((request, images, last))  # the request reads the images where they are
+        self._begun += 1
+
+    def ended(self, most: int | None = None) -> Iterator[Floats]:
+        """Wait for the oldest requests, all or so many, and yield each batch that they end."""
+        for _ in range(len(self.running) if most is None else most):
+            request, _, last = self.running.popleft()
+            request.wait()
+            self._answers.append(np.array(request.get_output_tensor(0).data))
+            if last:
+                yield np.concatenate(self._answers)
+                self._answers.clear()

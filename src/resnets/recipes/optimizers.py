@@ -117,32 +117,33 @@ class Muon(L2SGD):
         momentum = self.momentums[index]
         self.assign(momentum, self.MOMENTUM * momentum + gradient)
         filters = variable.shape[-1]
-        flat = ops.reshape(gradient + self.MOMENTUM * momentum, (-1, filters))
-        direction = ops.reshape(_orthogonalised(flat, self._STEPS, self.product_dtype), variable.shape)
+        ahead = ops.reshape(gradient + self.MOMENTUM * momentum, (-1, filters))
         kernel, length = ops.convert_to_tensor(variable), _length(variable)
         # a direction of all singular values 1 has the length sqrt(filters); one of lower rank turns the kernel less
-        turned = kernel / length - self.TURN * learning_rate * direction / math.sqrt(filters)
-        self.assign(variable, turned * length / _length(turned))
+        share = self.TURN * learning_rate * length / math.sqrt(filters)
+        turned = kernel - ops.reshape(_orthogonalised(ahead, share, self._STEPS, self.product_dtype), variable.shape)
+        self.assign(variable, turned * (length / _length(turned)))
 
 
 def _length(tensor: Any) -> Any:
     return ops.sqrt(ops.sum(ops.square(tensor))) + 1e-12
 
 
-def _orthogonalised(matrix: Any, steps: tuple[tuple[float, float, float], ...], dtype: str) -> Any:
-    """Bring the singular values of a matrix near 1 by a few odd polynomials of it.
+def _orthogonalised(matrix: Any, scale: Any, steps: tuple[tuple[float, float, float], ...], dtype: str) -> Any:
+    """Bring the singular values of a matrix near ``scale`` by a few odd polynomials of it.
 
     All of them turn the matrix by polynomials of one small square, matrix x matrix', so only two products are of the
-    full size; those are computed in ``dtype``.
+    full size; those are computed in ``dtype``, and scaling is done on the small square.
     """
     wide = matrix.shape[0] > matrix.shape[1]
-    x = ops.transpose(matrix) if wide else matrix
-    x = ops.cast(x / _length(x), dtype)
+    x = ops.cast(ops.transpose(matrix) if wide else matrix, dtype)
     square = ops.cast(ops.matmul(x, ops.transpose(x)), matrix.dtype)
+    length_squared = ops.trace(square) + 1e-24
+    square = square / length_squared
     one, turn = ops.eye(square.shape[0], dtype=matrix.dtype), None
     for a, b, c in steps:
         now = square if turn is None else ops.matmul(turn, ops.matmul(square, turn))
         step = a * one + b * now + c * ops.matmul(now, now)
         turn = step if turn is None else ops.matmul(step, turn)
-    x = ops.cast(ops.matmul(ops.cast(turn, dtype), x), matrix.dtype)
+    x = ops.cast(ops.matmul(ops.cast(turn * (scale / ops.sqrt(length_squared)), dtype), x), matrix.dtype)
     return ops.transpose(x) if wide else x

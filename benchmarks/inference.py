@@ -1,0 +1,50 @@
+"""Prediction side by side: image files to labels, and one image at a time.
+
+    resnets train FOLDER --network resnet50 --image-size 224 --epochs 1 --output RUN
+    python -m benchmarks.inference RUN IMAGES [--output FILE]
+
+IMAGES is a folder of photographs. The network is loaded and warm on all sides; what is not in these figures, reading
+the weights and choosing an engine, is what the whole command takes longer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from benchmarks.contest import Contestant, hold, table
+from benchmarks.machine import machine
+
+FILES = {
+    "ours": "ours, files to labels", "keras": "Keras, image_dataset_from_directory and predict",
+    "ready": "OpenVINO, arrays ready",
+}  # fmt: skip
+ONE = {"ours": "ours", "openvino": "OpenVINO's own", "onnxruntime": "ONNX Runtime's own"}
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run")
+    parser.add_argument("images")
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--output", type=Path)
+    options = parser.parse_args()
+    report = [f"# Prediction\n\n{machine()}"]
+    for title, program, kinds, more, unit in (
+        ("Files to labels", "predict_files", FILES, [options.images], "images/s"),
+        ("One image", "one_image", ONE, [], "ms"),
+    ):
+        words = (sys.executable, "-m", f"benchmarks.contestants.{program}")
+        contestants = [Contestant(name, (*words, kind, options.run, *more)) for kind, name in kinds.items()]
+        through = hold(contestants, options.turns)
+        told = "; ".join(f"{c.name}: {c.facts['versions']}" for c in through)
+        report.append(f"## {title}\n\n{told}\n\n{table(through, unit)}")
+        print(report[-1], end="\n\n", flush=True)
+    if options.output:
+        options.output.write_text("\n\n".join(report) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
