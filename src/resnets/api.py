@@ -119,6 +119,7 @@ def train(
     partial: bool = False,
     seed: int = 0,
     output: str | Path | None = None,
+    strict: bool = False,
     quiet: bool = False,
     **settings: Any,
 ) -> Run:
@@ -137,6 +138,7 @@ def train(
         partial: Take of the weights what fits the network that is named, and leave the rest at random.
         seed: Decides weights, splits, order and augmentation.
         output: The run directory; None makes one under runs/.
+        strict: Refuse what would only be warned of.
         quiet: Print nothing.
         settings: Recipe fields, such as ``epochs=5``; see :class:`resnets.Recipe`.
 
@@ -158,8 +160,7 @@ def train(
         str(data), network=network, recipe=recipe, config=Path(config) if config else None,
         settings={field: value for field, value in settings.items() if value is not None}, image_size=image_size,
         weights=Path(weights) if weights else None, scaling=scaling, keep_head=keep_head, partial=partial,
-        seed=seed,
-        output=Path(output) if output else None, quiet=quiet,
+        seed=seed, output=Path(output) if output else None, strict=strict, quiet=quiet,
     )  # fmt: skip
     return _evaluated(files, quiet)
 

@@ -163,16 +163,6 @@ def test_decoupled_decay_spares_norms_and_biases_unless_asked() -> None:
         assert np.allclose(np.array(own[1]), before[1] * (1 - 0.1 * 0.1 if decay_all else 1), atol=1e-6)
 
 
-def test_bfloat16_is_taken_only_where_the_hardware_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "cpu_has_bfloat16", lambda: True)
-    assert choose_precision("auto")[0] == choose_precision("bfloat16")[0] == "mixed_bfloat16"
-    assert choose_precision("float32")[0] == "float32"
-    monkeypatch.setattr(module, "cpu_has_bfloat16", lambda: False)
-    assert choose_precision("auto")[0] == "float32"
-    with pytest.raises(UsageError, match="bfloat16"):
-        choose_precision("bfloat16")
-
-
 def walk(optimizer: Any, own: list[Any], steps: int = 6) -> list[list[np.ndarray]]:
     """Apply random gradients step by step, and return them for a loop in NumPy."""
     gradients = []
@@ -306,13 +296,14 @@ def test_precision_asks_the_gpu_where_there_is_one_and_else_the_processor(
     monkeypatch.setattr(module, "cpu_has_bfloat16", lambda: cpu_able)
     where = gpus[0] if gpus else "the processor"
     if policy is None:
-        with pytest.raises(UsageError, match=f"{where} has no bfloat16 arithmetic .* use precision=auto"):
-            choose_precision(asked)
-        return
-    chosen, reason = choose_precision(asked)
-    assert chosen == policy
-    assert reason == "asked for" if asked != "auto" else where in reason
-    keras.dtype_policies.get(chosen)
+        with pytest.raises(UsageError, match=f"{where} has no bfloat16 arithmetic, .* use precision=auto"):
+            choose_precision(asked, strict=True)
+    chosen = choose_precision(asked, strict=policy is not None)
+    assert chosen.policy == (policy or "mixed_bfloat16")
+    assert chosen.reason == "asked for" if asked != "auto" else where in chosen.reason
+    assert bool(chosen.warning) == (policy is None)
+    assert policy is not None or "times slower than in float32" in chosen.warning
+    keras.dtype_policies.get(chosen.policy)
 
 
 # field: what it is tried on, another value, and all that changes by it
@@ -337,6 +328,8 @@ LIVE: dict[str, tuple[dict[str, Any], Any, set[str]]] = {
     "crop_area": ({"crop": "resized"}, 0.9, {"batches"}),
     "train_scale": ({}, 0.5, {"batches"}),
     "flip": ({}, True, {"batches"}),
+    "start_scale": ({}, 0.5, {"batches"}),
+    "alternate_flip": ({"flip": True}, True, {"batches"}),
     "erasing": ({}, 0.9, {"batches"}),
     "mixup": ({}, 0.5, {"batches"}),
     "cutmix": ({}, 0.5, {"batches"}),
@@ -356,8 +349,8 @@ def effects(row: Recipe) -> dict[str, bytes]:
     split = Split(images, np.arange(16) % 4, tuple(map(str, range(16))))
     data = DataSet("made", tuple("abcd"), {"train": split, "val": split}, True, 3, 16)
     preprocess = Preprocess(16, 16, 3, (0.5,) * 3, (0.3,) * 3)
-    batches = Plan("resnet8", network("resnet8"), data, preprocess, row, "float32", 0).batches()
-    made = [part for step in range(batches.steps_per_epoch) for part in batches.batch(step)]
+    batches = Plan("resnet8", network("resnet8"), data, preprocess, row, "float32", 0).batches(0)
+    made = [part for step in range(2 * batches.steps_per_epoch) for part in batches.batch(step)]
     own, optimizer = variables(), build_optimizer(row, 6)
     walk(optimizer, own)
     if row.ema:

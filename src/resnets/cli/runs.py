@@ -56,6 +56,7 @@ def train(
     keep_head: Annotated[bool, Parameter(negative="", help="Start from the weights' own last layer.")] = False,
     partial: Annotated[bool, Parameter(negative="", help="Take of the weights what fits --network.")] = False,
     resume: Annotated[Path | None, Parameter(help="Go on with a run that was stopped.")] = None,
+    strict: Annotated[bool, Parameter(negative="", help="Refuse what would only be warned of.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -87,6 +88,7 @@ def train(
         or scaling
         or keep_head
         or partial
+        or strict
     ):
         raise UsageError(
             "train --resume RUN goes on with the run as it was begun and takes no other network, recipe or number; "
@@ -99,7 +101,8 @@ def train(
     else:
         run = api.train(
             data, network=network, recipe=recipe, config=config, image_size=image_size, weights=weights,
-            scaling=scaling, keep_head=keep_head, partial=partial, seed=seed, output=output, quiet=silent, **fields,
+            scaling=scaling, keep_head=keep_head, partial=partial, seed=seed, output=output, strict=strict,
+            quiet=silent, **fields,
         )  # fmt: skip
     if as_json:
         from resnets.runs.directory import read_json

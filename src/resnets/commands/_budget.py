@@ -116,7 +116,7 @@ def _planned(size: _Size, choice: Choice, dataset: DataSet, notes: list[str]) ->
     return {
         "arms": interleaved(choice.arms), "recipe": replace(RECIPE, epochs=size.epochs, batch_size=batch).to_dict(),
         "preprocess": preprocess.to_dict(), "most": most, "classes": len(dataset.classes),
-        "precision": choose_precision(RECIPE.precision)[0],
+        "precision": choose_precision(RECIPE.precision).policy,
         "notes": [
             *notes,
             f"{choice.name}: {len(choice.arms)} trainings of {size.epochs} epoch{'s' * (size.epochs != 1)} of "
@@ -227,7 +227,7 @@ class _Timing:
 def _time(network: str, classes: int, shape: tuple[int, int, int]) -> tuple[float, float]:
     """Seconds until the first step is done, and seconds of a step."""
     began = time.monotonic()
-    model = build(named_network(network), classes, shape, dtype=choose_precision(RECIPE.precision)[0])
+    model = build(named_network(network), classes, shape, dtype=choose_precision(RECIPE.precision).policy)
     model.compile(keras.optimizers.SGD(0.01), keras.losses.CategoricalCrossentropy(from_logits=True))
     images = np.random.default_rng(0).normal(size=(RECIPE.batch_size, *shape)).astype(np.float32)
     targets = np.eye(classes, dtype=np.float32)[np.zeros(RECIPE.batch_size, np.int64)]

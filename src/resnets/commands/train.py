@@ -48,6 +48,7 @@ def train(
     partial: bool = False,
     seed: int = 0,
     output: Path | None = None,
+    strict: bool = False,
     quiet: bool = False,
 ) -> RunDirectory:
     """Train a network on labelled images.
@@ -66,6 +67,8 @@ def train(
         partial: Take of the weights what fits the network that is named, and leave the rest at random.
         seed: Decides weights, splits, order and augmentation.
         output: The run directory; None makes one under runs/.
+        strict: Refuse, instead of warning of them, data whose results would be doubtful and a precision that the
+            machine lacks.
         quiet: Print nothing.
 
     Returns:
@@ -98,13 +101,15 @@ def train(
         derive=lambda base, fixed: derive_for(base, len(dataset.splits["train"]), preprocess.image_shape,
                                               len(dataset.classes), dataset.flip, fixed),
     )  # fmt: skip
-    policy, policy_reason = choose_precision(resolved.recipe.precision)
+    precision = choose_precision(resolved.recipe.precision, strict)
     start = foreign.start(len(dataset.classes), preprocess) if foreign else None
-    plan = Plan(name, spec, dataset, preprocess, resolved.recipe, policy, seed, start)
+    plan = Plan(name, spec, dataset, preprocess, resolved.recipe, precision.policy, seed, start)
     for seen in (preprocess, *map(plan.seen, range(resolved.recipe.epochs))):
         check_image_shape(spec, len(dataset.classes), seen.image_shape)
     plan.batches()  # refuses a batch that is too large before anything is written
     remark = _check_files(dataset, display)
+    if remark and strict:
+        raise DataError(f"{remark[0].upper()}{remark[1:]}; strict refuses that.")
     run = create(output, f"{dataset.name}-{name}")
     try:
         write_record(run, plan, resolved, data)
@@ -112,9 +117,9 @@ def train(
         shutil.rmtree(run.root, ignore_errors=True)
         raise
     display.log = run.log
-    _introduce(display, run, plan, resolved, {"image size": size_reason, "precision": policy_reason})
-    if remark:
-        display.say(f"warning  {remark}")
+    _introduce(display, run, plan, resolved, {"image size": size_reason, "precision": precision.reason})
+    for warning in filter(None, (remark, precision.warning)):
+        display.say(f"warning  {warning}")
     return fit(run, plan, display)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -15,6 +16,8 @@ from resnets.errors import UsageError
 from resnets.recipes.optimizers import L2SGD, SGD, AdamW, Muon
 from resnets.recipes.schedules import rates
 from resnets.recipes.spec import Recipe
+
+SLOWER = "3 to 50 times"  # bfloat16 without hardware: measured from AVX512 down to AVX2, benchmarks/LOG.md
 
 
 @keras.saving.register_keras_serializable("resnets")
@@ -69,22 +72,42 @@ def build_optimizer(recipe: Recipe, steps: int, policy: str = "float32") -> kera
     return optimizer
 
 
-def choose_precision(precision: str) -> tuple[str, str]:
-    """Return the Keras dtype policy and the reason.
+@dataclass(frozen=True)
+class Precision:
+    """What a network computes in.
+
+    Attributes:
+        policy: The Keras dtype policy.
+        reason: Why this one.
+        warning: What is wrong with it, or "".
+    """
+
+    policy: str
+    reason: str
+    warning: str = ""
+
+
+def choose_precision(precision: str, strict: bool = False) -> Precision:
+    """Return what to compute in.
 
     Args:
         precision: "auto", "float32" or "bfloat16".
+        strict: Whether to refuse what is only warned of.
 
     Raises:
-        UsageError: bfloat16 is asked for where no hardware computes it.
+        UsageError: bfloat16 is asked for where no hardware computes it, and that is to be refused.
     """
     accelerators = backend.current().accelerators()
     able = backend.current().accelerator_has_bfloat16() if accelerators else cpu_has_bfloat16()
     where = accelerators[0] if accelerators else "the processor"
+    lacking = f"{where} has no bfloat16 arithmetic"
     if precision == "float32":
-        return "float32", "asked for"
-    if precision == "bfloat16" and not able:
-        raise UsageError(f"{where} has no bfloat16 arithmetic and would be tens of times slower; use precision=auto.")
+        return Precision("float32", "asked for")
+    if precision == "auto":
+        return Precision("mixed_bfloat16", f"{where} computes in bfloat16") if able else Precision("float32", lacking)
     if able:
-        return "mixed_bfloat16", f"{where} computes in bfloat16" if precision == "auto" else "asked for"
-    return "float32", f"{where} has no bfloat16 arithmetic"
+        return Precision("mixed_bfloat16", "asked for")
+    if strict:
+        raise UsageError(f"{lacking}, so bfloat16 would be {SLOWER} slower; use precision=auto.")
+    warning = f"{lacking}: expect a training {SLOWER} slower than in float32; precision=auto avoids it"
+    return Precision("mixed_bfloat16", "asked for", warning)
