@@ -1,7 +1,8 @@
-"""Steps as ``resnets train`` takes them: NETWORK PRECISION BATCH SIDE STEPS.
+"""Steps as ``resnets train`` takes them: KIND NETWORK PRECISION BATCH SIDE STEPS.
 
-All of the command is in it: batches made from an array, shifted and mirrored; Keras' ``fit`` with metrics;
-but for the checkpoint and the validation at the end of an epoch. A turn is so many steps out of its middle.
+All of the command is in it: batches made from an array, shifted and mirrored; Keras' ``fit`` with metrics; but for the
+checkpoint and the validation at the end of an epoch. KIND "ready" hands the same batch on again and again. A turn is so
+many steps out of the middle of an epoch.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Clock(keras.callbacks.Callback):
         self.seconds = time.perf_counter() - self.began
 
 
-def main(network: str, precision: str, batch: int, side: int, steps: int) -> None:
+def main(kind: str, network: str, precision: str, batch: int, side: int, steps: int) -> None:
     """Serve a contest in images a second."""
     rng, images = np.random.default_rng(0), 200 * batch
     pixels = rng.integers(0, 256, (images, side, side, 3)).astype(np.uint8)
@@ -50,6 +51,9 @@ def main(network: str, precision: str, batch: int, side: int, steps: int) -> Non
     plan = Plan(network, named(network), data, preprocess, recipe, policy, 0)
     model, batches = build_model(plan), plan.batches()
     compile_model(model, plan, 100 * batches.steps_per_epoch)
+    if kind == "ready":
+        one = batches.batch(0)
+        batches.batch = lambda step: one
     feed, skip, position = _Feed(batches, 10), 4, 0
 
     def turn() -> float:
@@ -65,4 +69,4 @@ def main(network: str, precision: str, batch: int, side: int, steps: int) -> Non
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3], *map(int, sys.argv[3:]))
+    main(*sys.argv[1:4], *map(int, sys.argv[4:]))
