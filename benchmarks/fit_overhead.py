@@ -15,7 +15,6 @@ from pathlib import Path
 from benchmarks.contest import Contestant, hold, table
 from benchmarks.machine import machine
 
-
 CONTESTANTS = (
     ("train", "train_command", "all"),
     ("train, batches ready", "train_command", "ready"),
