@@ -7,10 +7,12 @@ of different contests not.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -64,40 +66,56 @@ def hold(contestants: Sequence[Contestant], turns: int) -> list[Contestant]:
     Returns:
         Those that came through; the others are told of on stderr.
     """
-    running = []
-    try:
+    with contextlib.ExitStack() as stack:
+        running = []
         for contestant in contestants:  # one after the other: warming up takes the whole machine too
-            process = subprocess.Popen(
-                contestant.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-            )
-            running.append((contestant, process))
-            contestant.facts = _reply(contestant, process) or {}
+            running.append((contestant, stack.enter_context(_Process(contestant))))
+            contestant.facts = running[-1][1].reply() or {}
         for _ in range(turns):
             for contestant, process in running:
-                if not contestant.failure:
-                    assert process.stdin is not None
-                    process.stdin.write("\n")
-                    process.stdin.flush()
-                    contestant.values.append(_reply(contestant, process))
-    finally:
-        for _, process in running:
-            process.kill()
-            process.wait()
+                if not contestant.failure and (value := process.turn()) is not None:
+                    contestant.values.append(value)
     for contestant in contestants:
         if contestant.failure:
             print(f"{contestant.name} takes no part: {contestant.failure}", file=sys.stderr)
     return [contestant for contestant in contestants if not contestant.failure]
 
 
-def _reply(contestant: Contestant, process: subprocess.Popen[str]) -> Any:
-    assert process.stdout is not None
-    assert process.stderr is not None
-    for line in process.stdout:
-        if line.startswith(_MARK):
-            return json.loads(line.removeprefix(_MARK))
-    lines = process.stderr.read().strip().splitlines()
-    contestant.failure = lines[-1] if lines else "it ended without a word"
-    return None
+class _Process:
+    """A contestant at work."""
+
+    def __init__(self, contestant: Contestant) -> None:
+        self.contestant = contestant
+
+    def __enter__(self) -> _Process:
+        self._log = tempfile.TemporaryFile("w+")
+        self._process = subprocess.Popen(
+            self.contestant.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+        self._log.close()
+
+    def turn(self) -> Any:
+        """Let it take a turn, and return what it measured."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return self.reply()
+
+    def reply(self) -> Any:
+        """Wait for what it says; None if it ended instead."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if line.startswith(_MARK):
+                return json.loads(line.removeprefix(_MARK))
+        self._log.seek(0)
+        lines = self._log.read().strip().splitlines()
+        self.contestant.failure = lines[-1] if lines else "it ended without a word"
+        return None
 
 
 def table(contestants: Sequence[Contestant], unit: str, against: str | None = None) -> str:
