@@ -15,11 +15,13 @@ from pathlib import Path
 
 from benchmarks.contest import Contestant, hold, table
 from benchmarks.machine import machine
+from resnets.backend.processor import cpu_has_bfloat16
 
 FILES = {
     "ours": "ours, files to labels", "keras": "Keras, image_dataset_from_directory and predict",
     "ready": "OpenVINO, arrays ready",
 }  # fmt: skip
+PRECISIONS = ("bfloat16", "float32") if cpu_has_bfloat16() else ("float32",)
 ONE = {"ours": "ours", "openvino": "OpenVINO's own", "onnxruntime": "ONNX Runtime's own"}
 
 
@@ -33,7 +35,7 @@ def main() -> None:
     options = parser.parse_args()
     report = [f"# Prediction\n\n{machine()}"]
     for title, program, kinds, more, unit in (
-        ("Files to labels", "predict_files", FILES, [options.images], "images/s"),
+        *((f"Files to labels, {p}", "predict_files", FILES, [options.images, p], "images/s") for p in PRECISIONS),
         ("One image", "one_image", ONE, [], "ms"),
     ):
         words = (sys.executable, "-m", f"benchmarks.contestants.{program}")

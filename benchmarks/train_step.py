@@ -30,12 +30,16 @@ class Case:
         batch: Images in a step.
         side: Of an image, in pixels.
         steps: In one turn.
+        stock: Whether stock Keras takes part: its grouped convolutions take minutes for a step.
+        memory: Whether memory is measured.
     """
 
     network: str
     batch: int = 128
     side: int = 32
     steps: int = 3
+    stock: bool = True
+    memory: bool = False
 
     def contestant(self, name: str, program: str, kind: str, precision: str, python: str) -> Contestant:
         """Return a program that trains the case."""
@@ -48,20 +52,24 @@ class Case:
 
 
 CASES = (
-    Case("resnet18-cifar"), Case("resnet20", steps=20), Case("wrn16-4", steps=4), Case("resnext29-8x64d", steps=1),
-    Case("resnet50", 32, 128),
+    Case("resnet18-cifar", memory=True), Case("resnet20", steps=20, memory=True), Case("wrn16-4", steps=4),
+    Case("resnet50", 32, 128, memory=True), Case("resnext29-8x64d", 32, steps=1, stock=False),
 )  # fmt: skip
 
 
 def contestants(case: Case, precision: str, torch: str) -> list[Contestant]:
     """Return who takes part, ours first."""
-    ours = sys.executable
+    rows = [
+        ("ours", "keras_step", "ours", sys.executable),
+        ("stock Keras, bare step", "keras_step", "stock", sys.executable),
+        ("stock Keras, fit", "keras_step", "fit", sys.executable),
+        ("PyTorch", "torch_step", "eager", torch),
+        ("PyTorch, torch.compile", "torch_step", "compile", torch),
+    ]
     return [
-        case.contestant("ours", "keras_step", "ours", precision, ours),
-        case.contestant("stock Keras, bare step", "keras_step", "stock", precision, ours),
-        case.contestant("stock Keras, fit", "keras_step", "fit", precision, ours),
-        case.contestant("PyTorch", "torch_step", "eager", precision, torch),
-        case.contestant("PyTorch, torch.compile", "torch_step", "compile", precision, torch),
+        case.contestant(name, program, kind, precision, python)
+        for name, program, kind, python in rows
+        if case.stock or "stock" not in name
     ]
 
 
@@ -81,7 +89,9 @@ def contest(case: Case, precision: str, torch: str, turns: int) -> str:
             "",
             f"Ours: {rate:,.0f} GFLOP/s, {share} of a matrix product's {gemm.median:,.0f} in the same minutes.",
         ]
-    return "\n".join([*lines, "", _memory(case, precision, torch)])
+    if case.memory:
+        lines += ["", _memory(case, precision, torch)]
+    return "\n".join(lines)
 
 
 def _memory(case: Case, precision: str, torch: str) -> str:

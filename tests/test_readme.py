@@ -86,6 +86,7 @@ def test_every_linked_file_is_there() -> None:
         "README.zh-CN.md",
         "CONTRIBUTING.md",
         "docs/results.md",
+        "docs/speed.md",
         "docs/networks.md",
         "docs/weights.md",
         "docs/why-depth-works.md",

@@ -19,7 +19,8 @@ from resnets.runs.display import Display
 
 def main(engine: str, run: str) -> None:
     """Serve a contest in milliseconds for an image, the median of 50."""
-    classifier = open_classifier(Path(run), "final", "auto", "auto")
+    precision = "bfloat16" if cpu_has_bfloat16() else "float32"
+    classifier = open_classifier(Path(run), "final", "auto", precision)
     shape = classifier.preprocess.image_shape
     image = np.random.default_rng(0).normal(size=(1, *shape)).astype("float32")
     if engine == "ours":

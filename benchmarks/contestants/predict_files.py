@@ -1,4 +1,4 @@
-"""Image files to labels: KIND RUN FOLDER. KIND is "ours", "keras" or "ready": OpenVINO fed with arrays that are there.
+"""Image files to labels: KIND RUN FOLDER PRECISION. KIND is "ours", "keras" or "ready": OpenVINO fed with arrays that are there.
 
 "keras" is what most people write: ``image_dataset_from_directory`` and ``model.predict``, of stock layers. All networks
 are loaded and warm; what is timed are the images of the folder, from files, or for "ready" from memory, to classes.
@@ -18,7 +18,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 
 from benchmarks.contest import take_turns
-from resnets.commands._classifier import BATCH, Classifier, open_classifier
+from resnets.commands._classifier import BATCH, PORTION, Classifier, open_classifier
 from resnets.commands._recorded import read_part, read_weights
 from resnets.data.build import read_files
 from resnets.data.sources import image_files
@@ -26,28 +26,29 @@ from resnets.networks.spec import NetworkSpec
 from resnets.runs.display import Display
 
 
-def ours(run: Path, folder: Path) -> tuple[Callable[[], int], str]:
+def ours(run: Path, folder: Path, precision: str) -> tuple[Callable[[], int], str]:
     """As ``resnets predict`` does it."""
-    classifier, paths = open_classifier(run, "final", "auto", "auto"), list(image_files(folder)[0])
+    classifier, paths = open_classifier(run, "final", "auto", precision), list(image_files(folder)[0])
 
     def work() -> int:
         read = (image for image in read_files(paths, classifier.preprocess) if isinstance(image, np.ndarray))
-        batches = map(np.stack, iter(lambda: list(islice(read, BATCH)), []))
+        batches = map(np.stack, iter(lambda: list(islice(read, PORTION)), []))
         return sum(len(p.argmax(-1)) for p in classifier.classify(batches, len(paths), Display(quiet=True)))
 
     work()
     return work, str(classifier.choice)
 
 
-def stock_keras(run: Path, folder: Path) -> tuple[Callable[[], int], str]:
-    """As a Keras user would write it, in float32."""
+def stock_keras(run: Path, folder: Path, precision: str) -> tuple[Callable[[], int], str]:
+    """As a Keras user would write it."""
     import keras
 
     from resnets.networks.build import build
 
     classifier, tensors = _opened(run)
+    dtype = "mixed_bfloat16" if precision == "bfloat16" else "float32"
     model = build(read_part(classifier.run, NetworkSpec, "network"), len(classifier.classes),
-                  classifier.preprocess.image_shape, dtype="float32", portable=True)  # fmt: skip
+                  classifier.preprocess.image_shape, dtype=dtype, portable=True)  # fmt: skip
     for variable in model.variables:
         variable.assign(tensors[variable.path])
     height, width, _ = classifier.preprocess.image_shape
@@ -61,11 +62,11 @@ def stock_keras(run: Path, folder: Path) -> tuple[Callable[[], int], str]:
     return work, f"keras {keras.__version__}"
 
 
-def ready(run: Path, folder: Path) -> tuple[Callable[[], int], str]:
-    """OpenVINO at its best: bfloat16 where the processor has it, 16 images of fixed shape, a request on each core."""
+def ready(run: Path, folder: Path, precision: str) -> tuple[Callable[[], int], str]:
+    """OpenVINO at its best: 16 images of fixed shape, a request on each core."""
     import openvino
 
-    from resnets.backend.processor import cores, cpu_has_bfloat16
+    from resnets.backend.processor import cores
     from resnets.networks.onnx import onnx_model
 
     classifier, tensors = _opened(run)
@@ -73,7 +74,7 @@ def ready(run: Path, folder: Path) -> tuple[Callable[[], int], str]:
     core = openvino.Core()
     model = core.read_model(onnx_model(spec, len(classifier.classes), shape, tensors).SerializeToString())
     model.reshape({0: [16, *shape]})
-    hint = "bf16" if cpu_has_bfloat16() else "f32"
+    hint = {"bfloat16": "bf16", "float32": "f32"}[precision]
     settings = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": cores()}
     queue = openvino.AsyncInferQueue(core.compile_model(model, "CPU", settings), cores() + 1)
     rng = np.random.default_rng(0)
@@ -95,9 +96,9 @@ def _opened(run: Path) -> tuple[Classifier, dict[str, np.ndarray]]:
     return classifier, dict(read_weights(classifier.run, "final"))
 
 
-def main(kind: str, run: str, folder: str) -> None:
+def main(kind: str, run: str, folder: str, precision: str) -> None:
     """Serve a contest in images a second."""
-    work, versions = {"ours": ours, "keras": stock_keras, "ready": ready}[kind](Path(run), Path(folder))
+    work, versions = {"ours": ours, "keras": stock_keras, "ready": ready}[kind](Path(run), Path(folder), precision)
 
     def turn() -> float:
         began = time.perf_counter()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from resnets.commands._recorded import Tensors, check_kind, read_part, read_weig
 from resnets.data.build import EvaluationBatches
 from resnets.data.dataset import Split
 from resnets.data.preprocess import Preprocess
-from resnets.engines.calibration import Settled, settle
+from resnets.engines.calibration import ENOUGH, Settled, settle
 from resnets.engines.predictor import Choice, Floats, Predictor, check
 from resnets.measures.accuracy import softmax
 from resnets.networks.spec import NetworkSpec
@@ -24,6 +24,7 @@ from resnets.runs.directory import RunDirectory, open_run
 from resnets.runs.display import Display
 
 BATCH = 64
+PORTION = 16  # images at a time on their way from file to label: larger arrays cost page faults each time
 
 
 @dataclass
@@ -70,19 +71,19 @@ class Classifier:
 
     def probabilities(self, split: Split, display: Display, what: str) -> NDArray[np.float64]:
         """Return the probabilities of each image of a split, shape (n, classes)."""
-        batches = EvaluationBatches(split, self.preprocess, len(self.classes), BATCH)
+        batches = EvaluationBatches(split, self.preprocess, len(self.classes), PORTION)
         images = (images for images, _ in display.track(batches, len(batches), what))
         return np.concatenate(list(self._answers(images, len(split), display)))
 
     def _answers(self, batches: Iterator[Floats], expected: int, display: Display) -> Iterator[NDArray[np.float64]]:
-        first = next(batches, None)
-        if first is None:
+        first = list(islice(batches, ENOUGH // PORTION))
+        if not first:
             return
         if self.settled is None:
             with display.waiting("preparing the network"):
-                self.settled = self._settle(first, expected)
+                self.settled = self._settle(np.concatenate(first), expected)
             display.say(f"engine   {self.choice} ({self.settled.reason})")
-        yield from map(softmax, self.settled.predictor.logits(chain([first], batches)))
+        yield from map(softmax, self.settled.predictor.logits(chain(first, batches)))
 
     def _settle(self, sample: Floats, expected: int) -> Settled:
         spec, tensors = read_part(self.run, NetworkSpec, "network"), read_weights(self.run, self.weights)

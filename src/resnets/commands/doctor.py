@@ -12,7 +12,7 @@ from resnets.data.published import local_folders
 from resnets.figures.style import cjk_font
 from resnets.runs.record import versions
 
-_EXTRAS = {"jax": "jax", "tfds": "tensorflow_datasets"}
+_EXTRAS = {"openvino": "openvino", "onnx": "onnxruntime", "jax": "jax", "tfds": "tensorflow_datasets"}
 
 
 @dataclass(frozen=True)

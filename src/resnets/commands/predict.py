@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from resnets.commands._classifier import BATCH, open_classifier
+from resnets.commands._classifier import PORTION, open_classifier
 from resnets.data.build import read_files
 from resnets.data.decode import UnreadableImageError
 from resnets.data.sources import image_files
@@ -79,7 +79,7 @@ def predict(
     read = display.track(read_files(paths, trained.preprocess), len(paths), "classifying")
     read_on, read_before = tee(read)
     good = (image for image in read_on if isinstance(image, np.ndarray))
-    batches = iter(lambda: list(islice(good, BATCH)), [])
+    batches = iter(lambda: list(islice(good, PORTION)), [])
     rows = chain.from_iterable(trained.classify(map(np.stack, batches), len(paths), display))
     return [_named(path, image, rows, trained.classes, top) for path, image in zip(paths, read_before, strict=True)]
 
