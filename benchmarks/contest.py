@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 _MARK = "contest:"
+_HERE = (Path(__file__).parents[1], Path(__file__).parents[1] / "src")  # for a Python without this package
 
 
 def take_turns(turn: Callable[[], float], **facts: Any) -> None:
@@ -89,9 +92,11 @@ class _Process:
 
     def __enter__(self) -> _Process:
         self._log = tempfile.TemporaryFile("w+")
+        path = os.pathsep.join([*map(str, _HERE), os.environ.get("PYTHONPATH", "")])
         self._process = subprocess.Popen(
-            self.contestant.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True
-        )
+            self.contestant.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True,
+            env={**os.environ, "PYTHONPATH": path},
+        )  # fmt: skip
         return self
 
     def __exit__(self, *_: object) -> None:

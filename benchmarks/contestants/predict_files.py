@@ -1,4 +1,4 @@
-"""Image files to labels: KIND RUN FOLDER PRECISION. KIND is "ours", "keras" or "ready": OpenVINO fed with arrays that are there.
+"""Image files to labels: KIND RUN FOLDER PRECISION. KIND is "ours", "keras", or "ready": OpenVINO with arrays at hand.
 
 "keras" is what most people write: ``image_dataset_from_directory`` and ``model.predict``, of stock layers. All networks
 are loaded and warm; what is timed are the images of the folder, from files, or for "ready" from memory, to classes.

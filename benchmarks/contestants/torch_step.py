@@ -1,4 +1,6 @@
-"""A bare training step of a network in PyTorch, channels last: KIND NETWORK PRECISION BATCH SIDE STEPS.
+"""A bare training step of a network in PyTorch, channels last, on a GPU where there is one.
+
+    KIND NETWORK PRECISION BATCH SIDE STEPS
 
 KIND is "eager" or "compile". Networks for 224 pixels are torchvision's own; those for small images are made of its
 blocks, or, pre-activation networks, of its layers.
@@ -71,14 +73,13 @@ def _projection(inputs: int, outputs: int, stride: int) -> nn.Module:
     return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
 
 
-def _resnet20() -> nn.Module:
+def _cifar(depth: int) -> nn.Module:
+    """He et al. 2015, section 4.2, so many blocks in each stage."""
     blocks, inputs = [], 16
-    for i in range(9):
-        outputs = (16, 32, 64)[i // 3]
-        wider = outputs != inputs
-        blocks.append(
-            BasicBlock(inputs, outputs, 2 if wider else 1, PaddedShortcut(outputs - inputs) if wider else None)
-        )
+    for i in range(3 * depth):
+        outputs = (16, 32, 64)[i // depth]
+        shortcut = PaddedShortcut(outputs - inputs) if outputs != inputs else None
+        blocks.append(BasicBlock(inputs, outputs, 2 if shortcut else 1, shortcut))
         inputs = outputs
     return Small(_stem(16), blocks, [], 64)
 
@@ -108,7 +109,8 @@ def _resnet18_cifar() -> nn.Module:
 
 
 _NETWORKS = {
-    "resnet18-cifar": _resnet18_cifar, "resnet20": _resnet20, "wrn16-4": _wrn16_4, "resnext29-8x64d": _resnext29,
+    "resnet18-cifar": _resnet18_cifar, "resnet20": lambda: _cifar(3), "resnet56": lambda: _cifar(9),
+    "wrn16-4": _wrn16_4, "resnext29-8x64d": _resnext29,
     "resnet50": lambda: torchvision.models.resnet50(num_classes=10),
 }  # fmt: skip
 
@@ -116,16 +118,17 @@ _NETWORKS = {
 def main(kind: str, network: str, precision: str, batch: int, side: int, steps: int) -> None:
     """Serve a contest in images a second."""
     torch.set_num_threads(cores())
-    model = _NETWORKS[network]().to(memory_format=torch.channels_last).train()
-    images = torch.randn(batch, 3, side, side).to(memory_format=torch.channels_last)
-    targets = torch.arange(batch) % 10
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = _NETWORKS[network]().to(device, memory_format=torch.channels_last).train()
+    images = torch.randn(batch, 3, side, side).to(device, memory_format=torch.channels_last)
+    targets = (torch.arange(batch) % 10).to(device)
     optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9, nesterov=True, weight_decay=5e-4, foreach=True)
     forward = torch.compile(model) if kind == "compile" else model
 
     def run() -> None:
         for _ in range(steps):
             optimizer.zero_grad(set_to_none=True)
-            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+            with torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16"):
                 loss = nn.functional.cross_entropy(forward(images), targets)
             loss.backward()
             optimizer.step()
