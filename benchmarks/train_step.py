@@ -30,7 +30,7 @@ class Case:
         batch: Images in a step.
         side: Of an image, in pixels.
         steps: In one turn.
-        stock: Whether stock Keras takes part: its grouped convolutions take minutes for a step.
+        stock: Whether stock Keras takes part; grouped convolutions it compiles by XLA, which takes very long.
         memory: Whether memory is measured.
     """
 

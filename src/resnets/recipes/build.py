@@ -17,7 +17,7 @@ from resnets.recipes.optimizers import L2SGD, SGD, AdamW, Muon
 from resnets.recipes.schedules import rates
 from resnets.recipes.spec import Recipe
 
-SLOWER = "3 to 50 times"  # bfloat16 without hardware: measured from AVX512 down to AVX2, benchmarks/LOG.md
+SLOWER = "3 to over 100 times"  # bfloat16 without hardware: with AVX512 and with AVX2, benchmarks/LOG.md
 
 
 @keras.saving.register_keras_serializable("resnets")
