@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from resnets.commands._recorded import Tensors, check_kind, read_part, read_weights
+from resnets.commands._recorded import check_kind, read_part, read_weights
 from resnets.data.build import EvaluationBatches
 from resnets.data.dataset import Split
 from resnets.data.preprocess import Preprocess
@@ -91,10 +92,15 @@ class Classifier:
         for name in sorted(tensors):
             identity.update(np.ascontiguousarray(tensors[name]).data)
 
+        @cache
+        def graph() -> bytes:
+            from resnets.networks.onnx import onnx_model
+
+            made = onnx_model(spec, len(self.classes), self.preprocess.image_shape, tensors)
+            return bytes(made.SerializeToString())
+
         def open_on(choice: Choice) -> Predictor:
-            if choice.engine == "keras":
-                return self._keras(choice.precision)
-            return _from_onnx(spec, len(self.classes), self.preprocess.image_shape, tensors, choice)
+            return self._keras(choice.precision) if choice.engine == "keras" else _from_onnx(graph(), choice)
 
         return settle(self.engine, self.precision, sample, open_on, identity.digest(), expected)
 
@@ -104,12 +110,7 @@ class Classifier:
         return open_trained(self.run.root, self.weights, precision).predictor
 
 
-def _from_onnx(
-    spec: NetworkSpec, classes: int, image_shape: tuple[int, int, int], tensors: Tensors, choice: Choice
-) -> Predictor:
-    from resnets.networks.onnx import onnx_model
-
-    model = onnx_model(spec, classes, image_shape, tensors).SerializeToString()
+def _from_onnx(model: bytes, choice: Choice) -> Predictor:
     if choice.engine == "openvino":
         from resnets.engines.openvino import OpenVinoPredictor
 
