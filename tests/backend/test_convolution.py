@@ -129,3 +129,35 @@ def test_the_gradient_can_be_derived_again() -> None:
     ours = penalty(lambda x, k: convolution(x, k, 1, "same", 1, 1))
     exact = penalty(lambda x, k: tf.nn.conv2d(x, k, 1, "SAME"))
     np.testing.assert_allclose(ours, exact, atol=1e-4 * np.abs(exact).max(), rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("side", "size", "stride", "padding"), [(8, 3, 1, "same"), (10, 3, 2, "valid"), (8, 1, 1, "same")]
+)
+def test_no_part_of_a_gradient_is_made_and_kept_before_the_gradient_comes(
+    side: int, size: int, stride: int, padding: str
+) -> None:
+    """Memory: what depends on the images alone would be made in the forward pass and wait until the backward pass."""
+    x, kernel = (tf.cast(tensor, "bfloat16") for tensor in inputs(side, 128, 128, size))
+
+    def forward(x, kernel):  # type: ignore[no-untyped-def]
+        return convolution(x, kernel, stride, padding, 1, 1)
+
+    @tf.function(autograph=False)
+    def both(x, kernel, dy):  # type: ignore[no-untyped-def]
+        with tf.GradientTape() as tape:
+            tape.watch([x, kernel])
+            y = forward(x, kernel)
+        return y, tape.gradient(y, [x, kernel], output_gradients=dy)
+
+    graph = both.get_concrete_function(x, kernel, forward(x, kernel)).graph
+    behind: set[str] = {graph.inputs[2].op.name}
+    others = []
+    for operation in graph.get_operations():  # in the order of their making, so inputs come first
+        before = {tensor.op.name for tensor in operation.inputs} | {op.name for op in operation.control_inputs}
+        if before & behind:
+            behind.add(operation.name)
+        elif before and operation.type not in ("Identity", "IdentityN", "Shape", "Fill", "NoOp"):
+            others.append(operation.type)
+    assert others == ["Conv2D"]
+    assert any(graph.get_operation_by_name(name).type == "MatMul" for name in behind)

@@ -8,6 +8,7 @@ measured; the table stands in benchmarks/LOG.md.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
@@ -82,7 +83,9 @@ def _convolve(x: Any, kernel: Any, stride: int, padding: str) -> Any:
                 input_sizes=tf.shape(x), filter=kernel, out_backprop=dy, strides=strides, padding=padding
             )
             products = _strided_products if stride == 2 else _products
-            return dx, tf.reshape(products(x, dy, kernel.shape[0]), kernel.shape)
+            with tf.control_dependencies([dy]):  # or parts of x are cut out, and kept, as soon as there is an x
+                dkernel = tf.reshape(products(x, dy, kernel.shape[0]), kernel.shape)
+            return dx, dkernel
 
         return tf.nn.conv2d(x, kernel, stride, padding), gradients
 
@@ -98,7 +101,19 @@ def _products(x: Any, dy: Any, size: int) -> Any:
         return _product(x, dy)
     x, dy = (tf.transpose(tensor, (1, 2, 0, 3)) for tensor in (x, dy))
     taps = [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1)]
-    return tf.concat([_product(_shared(x, i, j), _shared(dy, -i, -j)) for i, j in taps], 0)
+    return _in_turn(lambda i, j: _product(_shared(x, i, j), _shared(dy, -i, -j)), taps)
+
+
+def _in_turn(product: Callable[..., Any], taps: Iterable[tuple[int, ...]]) -> Any:
+    """Return the products of all taps, stacked; none begins before the last but one is done.
+
+    Otherwise the parts of all images are cut out at once, and wait in memory for their products.
+    """
+    products: list[Any] = []
+    for tap in taps:
+        with tf.control_dependencies(products[-2:-1]):
+            products.append(product(*tap))
+    return tf.concat(products, 0)
 
 
 def _shared(x: Any, i: int, j: int) -> Any:
@@ -118,11 +133,12 @@ def _strided_products(x: Any, dy: Any, size: int) -> Any:
     if size == 1:
         return _product(pairs[:, :, 0, :, :channels], dy)
     height, width = height // 2 - 1, width // 2 - 1
-    taps = []
-    for i in range(size):
+
+    def of_row(i: int) -> Any:
         row = pairs[:, i // 2 : i // 2 + height, i % 2]
-        taps.append(tf.concat([row[:, :, :width], row[:, :, 1:, :channels]], -1))
-    return tf.concat([_product(tap, dy) for tap in taps], 0)
+        return _product(tf.concat([row[:, :, :width], row[:, :, 1:, :channels]], -1), dy)
+
+    return _in_turn(of_row, [(i,) for i in range(size)])
 
 
 def _product(x: Any, dy: Any) -> Any:

@@ -51,7 +51,9 @@ def fused_batch_norm(x: Any, gamma: Any, beta: Any, mean: Any, variance: Any, ep
     return y, batch_mean, batch_variance * ((count - 1.0) / count)
 
 
-def momentum_step(variable: Any, momentum: Any, gradient: Any, rate: Any, factor: float, nesterov: bool) -> bool:
+def momentum_step(
+    variable: Any, momentum: Any, gradient: Any, rate: Any, factor: float, nesterov: bool, l2: float
+) -> bool:
     """Take a step of SGD with momentum in one operation, where that can be; Keras takes eight, each through memory.
 
     Args:
@@ -61,12 +63,17 @@ def momentum_step(variable: Any, momentum: Any, gradient: Any, rate: Any, factor
         rate: Learning rate, a scalar tensor.
         factor: What is kept of the momentum.
         nesterov: Whether the step looks ahead.
+        l2: Added as l2 x variable to the gradient.
 
     Returns:
         Whether the step was taken. Under a distribution strategy it is left to Keras.
     """
     if tf.distribute.has_strategy():
         return False
+    gradient = tf.cast(gradient, variable.dtype)
+    if l2:
+        with tf.control_dependencies([gradient]):  # or it is made when the step begins, and kept until here
+            gradient += l2 * tf.convert_to_tensor(variable)
     tf.raw_ops.ResourceApplyKerasMomentum(
         var=variable.handle, accum=momentum.value.handle, lr=rate, grad=gradient, momentum=factor,
         use_nesterov=nesterov,

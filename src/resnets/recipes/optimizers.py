@@ -53,18 +53,17 @@ class L2SGD(_OwnRates, keras.optimizers.SGD):
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Apply one step to one variable."""
-        if self.l2 and (self.decay_all or len(variable.shape) > 1):
-            gradient = gradient + self.l2 * ops.cast(variable, gradient.dtype)
-        if not self.momentum:
-            super().update_step(gradient, variable, learning_rate)
-            return
-        index = self._get_variable_index(variable)
-        rate = ops.cast(self.own_rate(index, learning_rate), variable.dtype)
-        done = backend.current().momentum_step(
-            variable, self.momentums[index], ops.cast(gradient, variable.dtype), rate, self.momentum, self.nesterov
-        )
-        if not done:
-            super().update_step(gradient, variable, learning_rate)
+        l2 = self.l2 if self.decay_all or len(variable.shape) > 1 else 0.0
+        if self.momentum:
+            index = self._get_variable_index(variable)
+            rate = ops.cast(self.own_rate(index, learning_rate), variable.dtype)
+            if backend.current().momentum_step(
+                variable, self.momentums[index], gradient, rate, self.momentum, self.nesterov, l2
+            ):
+                return
+        if l2:
+            gradient = gradient + l2 * ops.cast(variable, gradient.dtype)
+        super().update_step(gradient, variable, learning_rate)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor arguments."""
