@@ -71,13 +71,17 @@ class Run:
         weights: str = "final",
         engine: str = "auto",
         precision: str = "float32",
+        flip_average: bool = False,
         quiet: bool = False,
     ) -> dict[str, Any]:
         """Measure the run; see :func:`resnets.commands.evaluate.evaluate`."""
         from resnets.commands.evaluate import evaluate
 
         data = None if data is None else str(data)
-        return evaluate(self.path, data, split=split, weights=weights, engine=engine, precision=precision, quiet=quiet)
+        return evaluate(
+            self.path, data, split=split, weights=weights, engine=engine, precision=precision,
+            flip_average=flip_average, quiet=quiet,
+        )  # fmt: skip
 
     def predict(
         self,
@@ -86,12 +90,16 @@ class Run:
         weights: str = "final",
         engine: str = "auto",
         precision: str = "auto",
+        flip_average: bool = False,
         quiet: bool = False,
     ) -> list[Prediction]:
         """Classify image files; see :func:`resnets.commands.predict.predict`."""
         from resnets.commands.predict import predict
 
-        return predict(self.path, images, top=top, weights=weights, engine=engine, precision=precision, quiet=quiet)
+        return predict(
+            self.path, images, top=top, weights=weights, engine=engine, precision=precision,
+            flip_average=flip_average, quiet=quiet,
+        )  # fmt: skip
 
     def diagnose(self, data: str | Path | None = None, *, quiet: bool = False) -> Diagnosis:
         """Whether gradients reach the first layer; see :func:`resnets.commands.diagnose.diagnose_run`."""

@@ -120,6 +120,34 @@ def test_every_engine_takes_the_weights_of_the_best_epoch(run: RunDirectory, eng
     assert found["top1"] == pytest.approx(best, abs=1e-6)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_mean_of_an_image_and_its_mirror_image(run: RunDirectory, tmp_path: Path, engine: str) -> None:
+    rng = np.random.default_rng(0)
+    side = run.read_record()["preprocess"]["height"]
+    pixels = rng.integers(0, 256, (20, side, side, 3), np.uint8)  # more than go to an engine at a time
+    files = {name: [tmp_path / f"{name} {i}.png" for i in range(len(pixels))] for name in ("straight", "mirrored")}
+    for straight, mirrored, image in zip(*files.values(), pixels, strict=True):
+        Image.fromarray(image).save(straight)
+        Image.fromarray(image[:, ::-1]).save(mirrored)
+
+    def answers(name: str, flip_average: bool) -> list[dict[str, float]]:
+        said = predict(run.root, files[name], engine=engine, precision="float32", flip_average=flip_average, quiet=True)
+        return [dict(p.top) for p in said]
+
+    apart = zip(answers("straight", False), answers("mirrored", False), strict=True)
+    means = [{name: (one[name] + other[name]) / 2 for name in one} for one, other in apart]
+    for name in files:
+        for found, mean in zip(answers(name, True), means, strict=True):
+            assert found == pytest.approx(mean, abs=1e-6)
+
+
+def test_evaluation_with_mirrored_images_says_so(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
+    both, straight = (evaluate(run.root, split="train", flip_average=flip) for flip in (True, False))
+    assert "on 48 images (each seen mirrored too)" in capsys.readouterr().out
+    assert (both["flip_average"], straight["flip_average"]) == (True, False)
+    assert both["loss"] != straight["loss"]
+
+
 def test_an_engine_that_is_not_installed_says_what_to_install(
     run: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from resnets.cli.shared import (
     Engine,
+    FlipAverage,
     Json,
     Precision,
     Quiet,
@@ -119,6 +120,7 @@ def evaluate(
     weights: Weights = "final",
     engine: Engine = "auto",
     precision: Precision = "float32",
+    flip_average: FlipAverage = False,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -132,8 +134,11 @@ def evaluate(
     result = (
         start(verbose, engine)
         .open_run(run)
-        .evaluate(data, split=split, weights=weights, engine=engine, precision=precision, quiet=quiet or as_json)
-    )
+        .evaluate(
+            data, split=split, weights=weights, engine=engine, precision=precision, flip_average=flip_average,
+            quiet=quiet or as_json,
+        )
+    )  # fmt: skip
     if as_json:
         print_json(result)
 
@@ -147,6 +152,7 @@ def predict(
     weights: Weights = "final",
     engine: Engine = "auto",
     precision: Precision = "auto",
+    flip_average: FlipAverage = False,
     as_json: Json = False,
     as_csv: Annotated[bool, Parameter(name="--csv", negative="", help="Print CSV.")] = False,
     quiet: Quiet = False,
@@ -161,8 +167,11 @@ def predict(
     found = (
         start(verbose, engine)
         .open_run(run)
-        .predict(*images, top=top, weights=weights, engine=engine, precision=precision, quiet=quiet)
-    )
+        .predict(
+            *images, top=top, weights=weights, engine=engine, precision=precision, flip_average=flip_average,
+            quiet=quiet,
+        )
+    )  # fmt: skip
     if as_json:
         print_json([prediction.to_dict() for prediction in found])
     elif as_csv:

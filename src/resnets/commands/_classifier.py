@@ -40,6 +40,7 @@ class Classifier:
         weights: "final" or "best".
         engine: The engine asked for.
         precision: The precision asked for.
+        flip_average: Whether each image is seen mirrored too, and its probabilities are the mean of both.
         settled: What it runs on, once there were images.
     """
 
@@ -50,6 +51,7 @@ class Classifier:
     weights: str
     engine: str
     precision: str
+    flip_average: bool
     settled: Settled | None = field(default=None, init=False)
 
     @property
@@ -84,7 +86,12 @@ class Classifier:
             with display.waiting("preparing the network"):
                 self.settled = self._settle(np.concatenate(first), expected)
             display.say(f"engine   {self.choice} ({self.settled.reason})")
-        yield from map(softmax, self.settled.predictor.logits(chain(first, batches)))
+        seen = chain(first, batches)
+        if not self.flip_average:
+            yield from map(softmax, self.settled.predictor.logits(seen))
+            return
+        answers = map(softmax, self.settled.predictor.logits(_with_mirrored(seen)))
+        yield from ((straight + mirrored) / 2 for straight, mirrored in zip(answers, answers, strict=True))
 
     def _settle(self, sample: Floats, expected: int) -> Settled:
         spec, tensors = read_part(self.run, NetworkSpec, "network"), read_weights(self.run, self.weights)
@@ -110,6 +117,13 @@ class Classifier:
         return open_trained(self.run.root, self.weights, precision).predictor
 
 
+def _with_mirrored(batches: Iterator[Floats]) -> Iterator[Floats]:
+    """Yield each batch and then its mirror image."""
+    for images in batches:
+        yield images
+        yield np.ascontiguousarray(images[:, :, ::-1])
+
+
 def _from_onnx(model: bytes, choice: Choice) -> Predictor:
     if choice.engine == "openvino":
         from resnets.engines.openvino import OpenVinoPredictor
@@ -120,7 +134,9 @@ def _from_onnx(model: bytes, choice: Choice) -> Predictor:
     return OnnxRuntimePredictor(model)
 
 
-def open_classifier(path: str | Path, weights: str, engine: str, precision: str) -> Classifier:
+def open_classifier(
+    path: str | Path, weights: str, engine: str, precision: str, flip_average: bool = False
+) -> Classifier:
     """Open a run to classify images with it.
 
     Args:
@@ -128,6 +144,7 @@ def open_classifier(path: str | Path, weights: str, engine: str, precision: str)
         weights: "final", or "best" for the epoch with the best validation accuracy.
         engine: "openvino", "onnxruntime", "keras", or "auto": the fastest that is installed.
         precision: "float32", "bfloat16", or "auto": bfloat16 where it is faster and gives the answers of float32.
+        flip_average: Average the probabilities of each image and its mirror image.
 
     Raises:
         DataError: The run is incomplete or damaged.
@@ -140,4 +157,5 @@ def open_classifier(path: str | Path, weights: str, engine: str, precision: str)
     record, classes = run.read_record(), run.read_labels()
     if weights == "final":
         _ = run.trained_weights  # told before images are read
-    return Classifier(run, record, classes, read_part(run, Preprocess, "preprocess"), weights, engine, precision)
+    preprocess = read_part(run, Preprocess, "preprocess")
+    return Classifier(run, record, classes, preprocess, weights, engine, precision, flip_average)
