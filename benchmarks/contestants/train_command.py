@@ -10,14 +10,17 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras  # isort: skip_file
 import numpy as np
+import tensorflow as tf
 
 from benchmarks.contest import take_turns
 from resnets.commands._fitting import Plan, _Feed, build_model, compile_model
+from resnets.data.build import TrainingBatches
 from resnets.data.dataset import DataSet, Split
 from resnets.data.preprocess import Preprocess
 from resnets.networks.catalog import network as named
@@ -54,6 +57,13 @@ def main(kind: str, network: str, precision: str, batch: int, side: int, steps: 
     if kind == "ready":
         one = batches.batch(0)
         batches.batch = lambda step: one
+    turn = epochs(kind, model, batches, steps) if kind.startswith("epochs") else middle(model, batches, steps)
+    turn()
+    take_turns(turn, versions=f"keras {keras.__version__}")
+
+
+def middle(model: keras.Model, batches: TrainingBatches, steps: int) -> Callable[[], float]:
+    """Return a turn of steps out of the middle of an epoch."""
     feed, skip, position = _Feed(batches, 10), 4, 0
 
     def turn() -> float:
@@ -62,10 +72,40 @@ def main(kind: str, network: str, precision: str, batch: int, side: int, steps: 
         whole = range(position, position + skip + steps)
         model.fit(feed.over(whole), steps_per_epoch=len(whole), shuffle=False, verbose=0, callbacks=[clock])
         position += len(whole)
-        return batch * steps / clock.seconds
+        return len(batches.batch(0)[0]) * steps / clock.seconds
 
-    turn()
-    take_turns(turn, versions=f"keras {keras.__version__}")
+    return turn
+
+
+def epochs(kind: str, model: keras.Model, batches: TrainingBatches, steps: int) -> Callable[[], float]:
+    """Return a turn of three short epochs with validations."""
+    feed, number = _Feed(batches, 10), 3
+
+    def data(first: int, last: int) -> tf.data.Dataset:
+        made = feed.over(range(first, last))
+        options = tf.data.Options()
+        options.autotune.enabled = kind == "epochs autotuned"
+        return made.with_options(options) if kind == "epochs autotuned" else made
+
+    def by_hand() -> None:
+        for epoch in range(number):
+            for step in range(steps):
+                model.train_on_batch(*batches.batch(epoch * steps + step))
+            for step in range(steps // 2):
+                model.test_on_batch(*batches.batch(step))
+
+    def fit() -> None:
+        model.fit(
+            data(0, number * steps), epochs=number, steps_per_epoch=steps, shuffle=False, verbose=0,
+            validation_data=data(0, steps // 2),
+        )  # fmt: skip
+
+    def turn() -> float:
+        began = time.perf_counter()
+        by_hand() if kind == "epochs by hand" else fit()
+        return len(batches.batch(0)[0]) * steps * number / (time.perf_counter() - began)
+
+    return turn
 
 
 if __name__ == "__main__":
