@@ -11,13 +11,11 @@ over the data if it is left to: images of the training over all of the time.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from benchmarks.contest import Contestant, hold, table
-from benchmarks.machine import machine
+from benchmarks.report import Report, command
 
 CONTESTANTS = (
     ("train", "train_command", "all"),
@@ -42,22 +40,17 @@ def contest(title: str, rows: Sequence[tuple[str, str, str]], case: Sequence[str
 
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command(__doc__, turns=9)
     parser.add_argument("--network", nargs="+", default=["resnet20", "resnet8"])
     parser.add_argument("--precision", nargs="+", default=["bfloat16", "float32"])
-    parser.add_argument("--turns", type=int, default=9)
-    parser.add_argument("--output", type=Path)
     options = parser.parse_args()
-    report = [f"# A step through train\n\n{machine()}"]
+    report = Report("A step through train", options.output)
     for network in options.network:
         for precision in options.precision:
             title = f"{network}, {precision}, 128 images of 32 pixels"
             for words, rows, steps in (("", CONTESTANTS, "40"), (", three epochs of 8 steps", SHORT_EPOCHS, "8")):
                 case = (network, precision, "128", "32", steps)
-                report.append(contest(title + words, rows, case, options.turns))
-                print(report[-1], end="\n\n", flush=True)
-    if options.output:
-        options.output.write_text("\n\n".join(report) + "\n", encoding="utf-8")
+                report.add(contest(title + words, rows, case, options.turns))
 
 
 if __name__ == "__main__":

@@ -9,12 +9,10 @@ the weights and choosing an engine, is what the whole command takes longer.
 
 from __future__ import annotations
 
-import argparse
 import sys
-from pathlib import Path
 
 from benchmarks.contest import Contestant, hold, table
-from benchmarks.machine import machine
+from benchmarks.report import Report, command
 from resnets.backend.processor import cpu_has_bfloat16
 
 FILES = {
@@ -27,25 +25,24 @@ ONE = {"ours": "ours", "openvino": "OpenVINO's own", "onnxruntime": "ONNX Runtim
 
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command(__doc__, turns=5)
     parser.add_argument("run")
     parser.add_argument("images")
-    parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--output", type=Path)
+    parser.add_argument("--precision", nargs="+", choices=PRECISIONS, default=PRECISIONS, help="of files to labels")
     options = parser.parse_args()
-    report = [f"# Prediction\n\n{machine()}"]
+    report = Report("Prediction", options.output)
     for title, program, kinds, more, unit in (
-        *((f"Files to labels, {p}", "predict_files", FILES, [options.images, p], "images/s") for p in PRECISIONS),
         ("One image", "one_image", ONE, [], "ms"),
+        *(
+            (f"Files to labels, {p}", "predict_files", FILES, [options.images, p], "images/s")
+            for p in options.precision
+        ),
     ):
         words = (sys.executable, "-m", f"benchmarks.contestants.{program}")
         contestants = [Contestant(name, (*words, kind, options.run, *more)) for kind, name in kinds.items()]
         through = hold(contestants, options.turns)
         told = "; ".join(f"{c.name}: {c.facts['versions']}" for c in through)
-        report.append(f"## {title}\n\n{told}\n\n{table(through, unit)}")
-        print(report[-1], end="\n\n", flush=True)
-    if options.output:
-        options.output.write_text("\n\n".join(report) + "\n", encoding="utf-8")
+        report.add(f"## {title}\n\n{told}\n\n{table(through, unit)}")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ Trainings that are finished already are not done again.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shlex
@@ -22,7 +21,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.machine import machine
+from benchmarks.report import Report, command
 
 _HERE = Path(__file__).parents[1] / "src"
 
@@ -80,13 +79,12 @@ def row(name: str, results: list[Result]) -> str:
 
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command(__doc__)
     parser.add_argument("data")
     parser.add_argument("--train", nargs=2, action="append", required=True, metavar=("NAME", "WORDS"))
     parser.add_argument("--source", nargs=2, action="append", default=[], metavar=("NAME", "FOLDER"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--runs", type=Path, default=Path("runs/time-to-accuracy"))
-    parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     sources = {name: Path(folder).resolve() for name, folder in options.source}
     results: dict[str, list[Result]] = {name: [] for name, _ in options.train}
@@ -99,10 +97,8 @@ def main() -> None:
     head = "| | epochs | minutes | accuracy, % | mean | mirrored too |\n|---|---:|---:|---|---:|---:|"
     told = [f"- {name}: `resnets train {options.data} {words}`" for name, words in options.train]
     rows = [row(name, found) for name, found in results.items()]
-    report = "\n".join(["# Time to accuracy", "", machine(), "", *told, "", head, *rows])
-    print(report)
-    if options.output:
-        options.output.write_text(report + "\n", encoding="utf-8")
+    report = Report("Time to accuracy", options.output)
+    report.add("\n".join([*told, "", head, *rows]))
 
 
 if __name__ == "__main__":

@@ -10,13 +10,11 @@ Memory is the growth of the process' peak from a batch of a half to the whole ba
 
 from __future__ import annotations
 
-import argparse
 import sys
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from benchmarks.contest import Contestant, hold, table
-from benchmarks.machine import machine
+from benchmarks.report import Report, command
 from resnets.networks.catalog import network as named
 from resnets.networks.sketch import sketch
 
@@ -105,23 +103,15 @@ def _memory(case: Case, precision: str, torch: str) -> str:
 
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command(__doc__, turns=7, torch=True)
     parser.add_argument("--network", nargs="+", choices=[case.network for case in CASES])
     parser.add_argument("--precision", nargs="+", choices=["float32", "bfloat16"], default=["bfloat16", "float32"])
-    parser.add_argument(
-        "--torch", default=sys.executable, metavar="PYTHON", help="a Python that has torch, torchvision"
-    )
-    parser.add_argument("--turns", type=int, default=7)
-    parser.add_argument("--output", type=Path)
     options = parser.parse_args()
-    report = [f"# Training steps\n\n{machine()}"]
+    report = Report("Training steps", options.output)
     for case in CASES:
         for precision in options.precision:
             if not options.network or case.network in options.network:
-                report.append(contest(case, precision, options.torch, options.turns))
-                print(report[-1], end="\n\n", flush=True)
-    if options.output:
-        options.output.write_text("\n\n".join(report) + "\n", encoding="utf-8")
+                report.add(contest(case, precision, options.torch, options.turns))
 
 
 if __name__ == "__main__":

@@ -63,8 +63,9 @@ def _by_products(x: Any, kernel: Any, stride: int, padding: str) -> bool:
     size, filters = kernel.shape[0], kernel.shape[3]
     if None in (height, width) or tf.config.list_physical_devices("GPU") or x.dtype.size not in _WIDEST:
         return False
-    known = {(1, 1), (3, 1) if padding == "same" else None, (1, 2), (3, 2) if padding == "valid" else None}
-    if (size, stride) not in known or (stride == 2 and (height % 2 or width % 2)):
+    if size not in (1, 3) or stride not in (1, 2) or (stride == 2 and (height % 2 or width % 2)):
+        return False
+    if size == 3 and padding != {1: "same", 2: "valid"}[stride]:
         return False
     out = width // stride - (size == 3 and stride == 2)
     if size == 1 and x.dtype.size == 2:

@@ -113,8 +113,10 @@ class Classifier:
 
     def _keras(self, precision: str) -> Predictor:
         from resnets.commands._trained import open_trained
+        from resnets.engines.keras import KerasPredictor
+        from resnets.networks.folding import fold_norms
 
-        return open_trained(self.run.root, self.weights, precision).predictor
+        return KerasPredictor(fold_norms(open_trained(self.run.root, self.weights, precision).predictor.model))
 
 
 def _with_mirrored(batches: Iterator[Floats]) -> Iterator[Floats]:
