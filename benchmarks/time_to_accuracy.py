@@ -45,21 +45,22 @@ class Result:
 
 def train(data: str, words: list[str], seed: int, run: Path, source: Path) -> Result:
     """Train and evaluate once."""
-    environment = {**os.environ, "PYTHONPATH": str(source)}
     result = run / "result.json"
     if not result.exists():
-        command = ["train", data, *words, "--seed", str(seed), "--output", str(run), "--quiet"]
-        subprocess.run([sys.executable, "-m", "resnets", *command], check=True, env=environment)
-    tops = {}
-    for option in ([], ["--flip-average"]):
-        command = ["evaluate", str(run), "--json", *option]
-        said = subprocess.run(
-            [sys.executable, "-m", "resnets", *command], check=True, capture_output=True, text=True,
-            env={**os.environ, "PYTHONPATH": str(_HERE)},
-        )  # fmt: skip
-        tops[bool(option)] = 100 * json.loads(said.stdout)["top1"]
+        _resnets(source, "train", data, *words, "--seed", str(seed), "--output", str(run), "--quiet")
+    mirrored, straight = (  # the run keeps what was measured last
+        100 * json.loads(_resnets(_HERE, "evaluate", str(run), "--json", *option))["top1"]
+        for option in (["--flip-average"], [])
+    )
     told = json.loads(result.read_text(encoding="utf-8"))
-    return Result(told["epochs"], told["seconds"] / 60, tops[False], tops[True])
+    return Result(told["epochs"], told["seconds"] / 60, straight, mirrored)
+
+
+def _resnets(source: Path, *words: str) -> str:
+    """Run a command of a version of this package, and return what it printed."""
+    program = [sys.executable, "-m", "resnets", *words]
+    environment = {**os.environ, "PYTHONPATH": str(source)}
+    return subprocess.run(program, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout
 
 
 def row(name: str, results: list[Result]) -> str:

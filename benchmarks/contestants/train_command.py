@@ -80,12 +80,15 @@ def middle(model: keras.Model, batches: TrainingBatches, steps: int) -> Callable
 def epochs(kind: str, model: keras.Model, batches: TrainingBatches, steps: int) -> Callable[[], float]:
     """Return a turn of three short epochs with validations."""
     feed, number = _Feed(batches, 10), 3
+    images = len(batches.batch(0)[0]) * steps * number
 
     def data(first: int, last: int) -> tf.data.Dataset:
         made = feed.over(range(first, last))
-        options = tf.data.Options()
-        options.autotune.enabled = kind == "epochs autotuned"
-        return made.with_options(options) if kind == "epochs autotuned" else made
+        if kind == "epochs autotuned":
+            options = tf.data.Options()
+            options.autotune.enabled = True
+            made = made.with_options(options)
+        return made
 
     def by_hand() -> None:
         for epoch in range(number):
@@ -103,7 +106,7 @@ def epochs(kind: str, model: keras.Model, batches: TrainingBatches, steps: int) 
     def turn() -> float:
         began = time.perf_counter()
         by_hand() if kind == "epochs by hand" else fit()
-        return len(batches.batch(0)[0]) * steps * number / (time.perf_counter() - began)
+        return images / (time.perf_counter() - began)
 
     return turn
 

@@ -33,7 +33,7 @@ Weights = Annotated[str, Parameter(help="final, or best: the epoch with the best
 Engine = Annotated[str, Parameter(help="openvino, onnxruntime, keras, or auto: the fastest that is installed.")]
 _IN = "float32, bfloat16, or auto: bfloat16 where it is faster and agrees with float32."
 Precision = Annotated[str, Parameter(help=_IN)]
-_MIRRORED = "See each image mirrored too and take the mean: a little better, at twice the work."
+_MIRRORED = "See each image mirrored too and take the mean; for images that keep their class when mirrored."
 FlipAverage = Annotated[bool, Parameter(negative="", help=_MIRRORED)]
 
 

@@ -41,7 +41,8 @@ def evaluate(
         weights: "final", or "best" for the epoch with the best validation accuracy.
         engine: "openvino", "onnxruntime", "keras", or "auto": the fastest that is installed.
         precision: "float32", "bfloat16", or "auto": bfloat16 where it is faster and agrees with float32.
-        flip_average: See each image mirrored too and take the mean of both answers: a little better, at twice the work.
+        flip_average: See each image mirrored too and take the mean of both answers: a little better, at twice the
+            work, where a mirrored image keeps its class; worse where it does not (digits).
         quiet: Print nothing.
 
     Returns:
