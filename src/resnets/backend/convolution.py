@@ -4,6 +4,8 @@ oneDNN's filter gradient sums over the columns of a row in the innermost loop, s
 most of the processor's arithmetic is idle. There the gradient is written as one product for each tap of the kernel: the
 image, shifted by the tap, against the gradient of the output, summed over all positions. Which shapes gain was
 measured; the table stands in benchmarks/LOG.md.
+
+A padded image is padded again for its gradient: the framework's own gradient keeps the copy from the forward pass on.
 """
 
 from __future__ import annotations
@@ -36,10 +38,17 @@ def convolution(x: Any, kernel: Any, stride: int, padding: str, dilation: int, g
         parts = zip(tf.split(x, groups, -1), tf.split(kernel, groups, -1), strict=True)
         return tf.concat([convolution(*part, stride, padding, dilation, 1) for part in parts], -1)
     rows, columns = kernel.shape[:2]
-    plain = rows == columns and groups == dilation == 1
-    if plain and _by_products(x, kernel, stride, padding):
-        return _convolve(x, kernel, stride, padding)
+    if rows == columns and groups == dilation == 1:
+        by_products, unpadded = _by_products(x, kernel, stride, padding), _unpadded(x)
+        if by_products or unpadded:
+            return _convolve(x, kernel, stride, padding, by_products, unpadded)
     return tf.nn.conv2d(x, kernel, stride, padding.upper(), dilations=dilation)
+
+
+def _unpadded(x: Any) -> tuple[Any, Any] | None:
+    """Return the image and the paddings that a tensor of a graph was made from, or None if it is no padded one."""
+    made_by = x.op if tf.is_symbolic_tensor(x) else None
+    return tuple(made_by.inputs) if made_by is not None and made_by.type == "Pad" else None
 
 
 @cache
@@ -73,8 +82,10 @@ def _by_products(x: Any, kernel: Any, stride: int, padding: str) -> bool:
     return bool(out <= _WIDEST[x.dtype.size] and min(channels, filters) >= _FEWEST)
 
 
-def _convolve(x: Any, kernel: Any, stride: int, padding: str) -> Any:
-    """Convolve; one group, no dilation; a stride of 2 with a 3x3 kernel reads an image that is padded already."""
+def _convolve(
+    x: Any, kernel: Any, stride: int, padding: str, by_products: bool, unpadded: tuple[Any, Any] | None
+) -> Any:
+    """Convolve; one group, no dilation; a stride of 2 with a 3x3 kernel by products reads an image padded already."""
     padding, strides = padding.upper(), [1, stride, stride, 1]
 
     @tf.custom_gradient
@@ -83,10 +94,14 @@ def _convolve(x: Any, kernel: Any, stride: int, padding: str) -> Any:
             dx = tf.raw_ops.Conv2DBackpropInput(
                 input_sizes=tf.shape(x), filter=kernel, out_backprop=dy, strides=strides, padding=padding
             )
-            products = _strided_products if stride == 2 else _products
-            with tf.control_dependencies([dy]):  # or parts of x are cut out, and kept, as soon as there is an x
-                dkernel = tf.reshape(products(x, dy, kernel.shape[0]), kernel.shape)
-            return dx, dkernel
+            with tf.control_dependencies([dy]):  # or copies and parts of x are made, and kept, as soon as there is an x
+                images = tf.pad(*unpadded) if unpadded else x
+                if by_products:
+                    products = _strided_products if stride == 2 else _products
+                    return dx, tf.reshape(products(images, dy, kernel.shape[0]), kernel.shape)
+                return dx, tf.raw_ops.Conv2DBackpropFilter(
+                    input=images, filter_sizes=kernel.shape, out_backprop=dy, strides=strides, padding=padding
+                )
 
         return tf.nn.conv2d(x, kernel, stride, padding), gradients
 

@@ -122,7 +122,8 @@ def feed(batch: Callable[[int], Batch], steps: range, image_shape: tuple[int, ..
     signature = (tf.TensorSpec((None, *image_shape), tf.float32), tf.TensorSpec((None, classes), tf.float32))
     dataset = tf.data.Dataset.from_generator(generate, output_signature=signature).prefetch(2)
     options = tf.data.Options()
-    # with autotuning on, every pass ends in a wait of up to seconds before the iterator can be deleted
+    # With autotuning on, deleting the iterator waits for the autotuner's thread, which sleeps out its period: 10 ms,
+    # doubled each time (benchmarks/LOG.md, 2026-11-27). Every pass, validation too, can end in seconds of that.
     options.autotune.enabled = False
     return dataset.with_options(options).apply(tf.data.experimental.assert_cardinality(len(steps)))
 
