@@ -16,9 +16,9 @@ from resnets.recipes.spec import Recipe
 
 
 def test_the_recipes_have_their_names() -> None:
-    assert set(RECIPES) == {"auto", "he2015", "onecycle", "finetune"}
-    assert [name for name, row in RECIPES.items() if row.derived] == ["auto"]
+    assert set(RECIPES) == {"auto", "fast", "he2015", "onecycle", "finetune"}
     for name, row in RECIPES.items():
+        assert row.derived == (name if name in ("auto", "fast") else "")
         assert recipe(name) is row
 
 
@@ -39,7 +39,7 @@ def test_every_recipe_can_be_built_and_comes_back_from_plain_values(name: str) -
 
 
 @pytest.mark.parametrize(("name", "says"), [("he2016", "did you mean 'he2015'"), ("one-cycle", "'onecycle'"),
-                                            ("zzz", "valid: auto, finetune, he2015, onecycle")])  # fmt: skip
+                                            ("zzz", "valid: auto, fast, finetune, he2015, onecycle")])  # fmt: skip
 def test_an_unknown_recipe_is_met_with_the_nearest(name: str, says: str) -> None:
     for find in (recipe, recipes, resolve):
         with pytest.raises(UsageError, match=says):

@@ -12,8 +12,8 @@ from resnets.recipes.resolve import resolve
 from resnets.recipes.spec import FIELDS, coerce
 
 
-def values(images: int, side: int, flip: bool = True, **fixed: Any) -> dict[str, Any]:
-    found = derive(images, (side, side, 3), 10, flip, fixed)
+def values(images: int, side: int, flip: bool = True, fast: bool = False, **fixed: Any) -> dict[str, Any]:
+    found = derive(images, (side, side, 3), 10, flip, fixed, fast)
     assert all(reason for _, reason in found.values())
     return {field: value for field, (value, _) in found.items()}
 
@@ -21,11 +21,37 @@ def values(images: int, side: int, flip: bool = True, **fixed: Any) -> dict[str,
 @pytest.mark.parametrize("images", [40, 1295, 9469, 57_500, 1_200_000])
 @pytest.mark.parametrize("side", [8, 28, 64, 128, 224])
 @pytest.mark.parametrize("epochs", [None, 1, 5, 20, 200])
-def test_every_derivation_is_a_valid_recipe_with_enough_steps(images: int, side: int, epochs: int | None) -> None:
+@pytest.mark.parametrize("name", ["auto", "fast"])
+@pytest.mark.parametrize("flip", [True, False])
+def test_every_derivation_is_a_valid_recipe_with_enough_steps(
+    images: int, side: int, epochs: int | None, name: str, flip: bool
+) -> None:
     fixed = {} if epochs is None else {"epochs": epochs}
-    found = resolve("auto", arguments=fixed, derive=lambda b, f: derive_for(b, images, (side, side, 3), 10, True, f))
+    found = resolve(name, arguments=fixed, derive=lambda b, f: derive_for(b, images, (side, side, 3), 10, flip, f))
     assert images // found.recipe.batch_size >= min(20, images // 4)
-    assert found.recipe.source == recipe("auto").source
+    assert found.recipe.source == recipe(name).source
+    assert found.recipe.flip <= flip
+    assert not found.recipe.derived
+
+
+@pytest.mark.parametrize("side", [8, 16, 28, 64, 65, 224])
+def test_fast_is_shorter_begins_small_and_mirrors_by_turns(side: int) -> None:
+    for images in (300, 9469, 57_500, 1_200_000):
+        fast, auto = values(images, side, fast=True), values(images, side)
+        assert fast["epochs"] < auto["epochs"]
+        assert fast["flip"] is fast["alternate_flip"] is True
+        first = round(side * fast["start_scale"])
+        assert min(side, 16) <= first <= side
+        assert (fast["start_scale"] == 1) == (side <= 16)
+    assert values(57_500, 28, fast=True)["start_scale"] == recipe("fast").start_scale
+    assert values(57_500, 28, False, fast=True)["alternate_flip"] is False
+    assert values(57_500, 28, fast=True, flip=False)["alternate_flip"] is False
+    assert values(57_500, 28, fast=True, epochs=4)["flip"]  # whatever the crop
+
+
+def test_small_images_learn_by_muon_at_lower_rates_than_by_sgd() -> None:
+    assert values(57_500, 28, fast=True)["learning_rate"] < values(57_500, 28)["learning_rate"] / 2
+    assert values(57_500, 28, fast=True)["learning_rate"] == recipe("fast").learning_rate
 
 
 def test_small_images_in_short_trainings_are_left_as_they_are() -> None:

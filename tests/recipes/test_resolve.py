@@ -136,7 +136,7 @@ def test_one_field_through_all_layers(name: str, tmp_path: Path) -> None:
 def test_without_a_name_the_recipe_is_auto() -> None:
     found = resolve(None)
     assert (found.name, found.origins) == ("auto", {})
-    assert found.recipe == replace(recipe("auto"), derived=False)
+    assert found.recipe == replace(recipe("auto"), derived="")
 
 
 def test_every_field_can_be_set_by_the_environment() -> None:

@@ -189,13 +189,14 @@ def test_refusals_say_what_is_taken() -> None:
 
 
 def test_the_plain_values_are_those_of_json() -> None:
-    row = Recipe(milestones=[0.5, 0.75], schedule="steps", ema=0.99, derived=True)  # type: ignore[arg-type]
+    row = Recipe(milestones=[0.5, 0.75], schedule="steps", ema=0.99, derived="auto")  # type: ignore[arg-type]
     assert row.milestones == (0.5, 0.75)
     values = json.loads(json.dumps(row.to_dict()))
     assert set(values) == {field.name for field in dataclasses.fields(Recipe)}
     assert Recipe.from_dict(values) == row
     assert hash(Recipe.from_dict(values)) == hash(row)
     assert Recipe.from_dict({}) == Recipe()
+    assert Recipe.from_dict({"derived": False}) == Recipe()  # as runs wrote it at first
 
 
 @pytest.mark.parametrize(

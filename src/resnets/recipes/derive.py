@@ -1,4 +1,4 @@
-"""Numbers derived from the data, each with its reason: all of the recipe "auto", of others the batch if it must be."""
+"""Numbers derived from the data, each with its reason: of the recipes "auto" and "fast", of others the batch alone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def derive_for(
         fixed: Fields the user has set.
     """
     if base.derived:
-        return derive(images, image_shape, classes, flip, fixed)
+        return derive(images, image_shape, classes, flip, fixed, fast=base.derived == "fast")
     batch = base.batch_size
     while batch > 4 and images // batch < 5:
         batch //= 2
@@ -38,7 +38,12 @@ def derive_for(
 
 
 def derive(
-    images: int, image_shape: tuple[int, int, int], classes: int, flip: bool, fixed: Mapping[str, Any]
+    images: int,
+    image_shape: tuple[int, int, int],
+    classes: int,
+    flip: bool,
+    fixed: Mapping[str, Any],
+    fast: bool = False,
 ) -> Derived:
     """Return what the data suggests for each field that is not fixed: field -> (value, reason).
 
@@ -48,6 +53,7 @@ def derive(
         classes: Number of classes.
         flip: Whether a mirrored image keeps its class.
         fixed: Fields the user has set; later rules build on them.
+        fast: Whether the numbers are for a short training by Muon, the recipe "fast".
     """
     side = min(image_shape[:2])
     small = side <= 64
@@ -59,9 +65,9 @@ def derive(
         derived[field] = (value, reason)
         return value
 
-    epochs = settle("epochs", *_epochs(images, small))
+    epochs = settle("epochs", *_epochs(images, small, fast))
     batch = settle("batch_size", *_batch(images, small, epochs))
-    highest = 0.2 if small else 0.4
+    highest = (0.05 if fast else 0.2) if small else 0.4
     settle("learning_rate", round(highest * batch / 128, 6), f"{highest} for a batch of 128, in proportion for {batch}")
     if not small and epochs < _SHORT:
         settle("warmup", 0.05, f"{epochs} epochs: most of them at high rates")
@@ -77,20 +83,25 @@ def derive(
         area, words = (0.5, "mild") if epochs < _SHORT else (0.35, "usual") if epochs < _LONG else (0.2, "wide")
         settle("crop_area", area, f"{epochs} epochs, so {words} crops")
         settle("train_scale", *_train_scale(epochs))
-    settle("flip", *_flip(flip, crop))
+    mirrored = settle("flip", *_flip(flip, crop, fast))
+    if fast:
+        settle("alternate_flip", mirrored, "each image is seen both ways" if mirrored else "as for flip")
+        settle("start_scale", *_start_scale(side))
     if epochs >= _LONG and images >= 5000:
         settle("erasing", 0.25, f"{epochs} epochs can bear it")
     return derived
 
 
 _SHORT, _LONG = 10, 40
+_FIRST_SCALE, _LEAST_SIDE = 0.57, 16
 
 
-def _epochs(images: int, small: bool) -> tuple[int, str]:
+def _epochs(images: int, small: bool, fast: bool) -> tuple[int, str]:
     if not small:
-        return 20, "a fair first result for photographs"
-    epochs = min(60, max(20, round(600_000 / images)))
-    return epochs, f"about 600,000 image visits with {images:,} images, from 20 to 60"
+        return (8, "most of what photographs teach") if fast else (20, "a fair first result for photographs")
+    visits, least, most = (480_000, 16, 48) if fast else (600_000, 20, 60)
+    epochs = min(most, max(least, round(visits / images)))
+    return epochs, f"about {visits:,} image visits with {images:,} images, from {least} to {most}"
 
 
 def _batch(images: int, small: bool, epochs: int) -> tuple[int, str]:
@@ -119,7 +130,16 @@ def _train_scale(epochs: int) -> tuple[float, str]:
     return 0.75, "crops show things larger, so smaller training images match, and cost less"
 
 
-def _flip(allowed: bool, crop: str) -> tuple[bool, str]:
+def _flip(allowed: bool, crop: str, fast: bool) -> tuple[bool, str]:
     if not allowed:
         return False, "a mirrored image is another sign"
-    return (False, "as for crop") if crop == "none" else (True, "mirrored images keep their class")
+    if crop == "none" and not fast:
+        return False, "as for crop"
+    return True, "mirrored images keep their class"
+
+
+def _start_scale(side: int) -> tuple[float, str]:
+    scale = round(max(_FIRST_SCALE, min(1, _LEAST_SIDE / side)), 2)
+    if scale == 1:
+        return 1, f"{side} pixels are few enough"
+    return scale, f"from {round(scale * side)} pixels to {side}: the first epochs are cheap"

@@ -84,7 +84,7 @@ def resolve(
     derived = derive(base, fixed) if derive else {}
     origins.update({field: reason for field, (_, reason) in derived.items()})
     values = {field: value for field, (value, _) in derived.items()} | fixed
-    return Resolved(name, dataclasses.replace(base, **values, derived=False), origins)
+    return Resolved(name, dataclasses.replace(base, **values, derived=""), origins)
 
 
 def parse_settings(settings: list[str]) -> dict[str, Any]:

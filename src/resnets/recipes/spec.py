@@ -59,7 +59,7 @@ class Recipe:
         layer_decay: Factor on the learning rate per stage on the way from the head to the stem (discriminative rates:
             Howard and Ruder 2018, arXiv:1801.06146). A decoupled weight decay is not scaled by it.
         precision: "auto" computes in bfloat16 where the processor or GPU has it, "float32", "bfloat16".
-        derived: Whether fields that are not set are derived from the data (the recipe "auto").
+        derived: Which recipe's rules derive the fields that are not set from the data: "auto", "fast", or "" for none.
         source: Where the recipe comes from.
     """
 
@@ -94,7 +94,7 @@ class Recipe:
     freeze_norms: bool = False
     layer_decay: float = 1
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    derived: bool = False
+    derived: Literal["", "auto", "fast"] = ""
     source: str = ""
 
     def __post_init__(self) -> None:
@@ -174,7 +174,9 @@ class Recipe:
         Raises:
             UsageError: A key is unknown, or a value is refused.
         """
-        own = {key: values[key] for key in ("derived", "source") if key in values}
+        own: dict[str, Any] = {key: values[key] for key in ("derived", "source") if key in values}
+        if own.get("derived") is False:  # as runs recorded it when "auto" was the only recipe that derives
+            own["derived"] = ""
         return cls(**own, **{key: coerce(key, value) for key, value in values.items() if key not in own})
 
 
