@@ -140,7 +140,8 @@ def train(
         recipe: A recipe's name; None takes the file's, or "auto".
         config: A YAML, TOML or JSON file with recipe fields.
         image_size: Side of the network's input in pixels; None derives it.
-        weights: A file of weights to start from; network "auto" is then the one they are of, recipe None "finetune".
+        weights: A file of weights to start from; network "auto" is then the one they are of, recipe None "finetune",
+            and "fast" is "fast-finetune".
         scaling: How the makers of the weights scale pixels; None takes what is usual for their layout.
         keep_head: Start from the weights' own last layer, which needs the same number of classes.
         partial: Take of the weights what fits the network that is named, and leave the rest at random.

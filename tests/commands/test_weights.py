@@ -272,6 +272,20 @@ def test_fine_tuning_takes_network_recipe_and_scaling_from_the_file(file: Path, 
         np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
 
 
+@pytest.mark.parametrize(
+    ("asked", "taken"), [(None, "finetune"), ("fast", "fast-finetune"), ("auto", "auto"), ("onecycle", "onecycle")]
+)
+def test_the_recipe_for_weights(
+    file: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str | None, taken: str
+) -> None:
+    def settle(name: str, **more: Any) -> None:
+        raise UsageError(f"it is {name}")
+
+    monkeypatch.setattr("resnets.commands.train.resolve", settle)
+    with pytest.raises(UsageError, match=f"^it is {taken}$"):
+        fine_tune(pictures, file, tmp_path / "run", recipe=asked)
+
+
 def test_fine_tuning_can_keep_the_head_of_equal_classes(
     trained: RunDirectory, pictures: Path, tmp_path: Path, file: Path
 ) -> None:

@@ -16,7 +16,7 @@ from resnets.recipes.spec import Recipe
 
 
 def test_the_recipes_have_their_names() -> None:
-    assert set(RECIPES) == {"auto", "fast", "he2015", "onecycle", "finetune"}
+    assert set(RECIPES) == {"auto", "fast", "he2015", "onecycle", "finetune", "fast-finetune"}
     for name, row in RECIPES.items():
         assert row.derived == (name if name in ("auto", "fast") else "")
         assert recipe(name) is row
@@ -38,8 +38,14 @@ def test_every_recipe_can_be_built_and_comes_back_from_plain_values(name: str) -
     assert rates(row, 1000).max() == pytest.approx(row.learning_rate, rel=1e-2)
 
 
-@pytest.mark.parametrize(("name", "says"), [("he2016", "did you mean 'he2015'"), ("one-cycle", "'onecycle'"),
-                                            ("zzz", "valid: auto, fast, finetune, he2015, onecycle")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("he2016", "did you mean 'he2015'"),
+        ("one-cycle", "'onecycle'"),
+        ("zzz", "valid: auto, fast, fast-finetune, finetune, he2015, onecycle"),
+    ],
+)
 def test_an_unknown_recipe_is_met_with_the_nearest(name: str, says: str) -> None:
     for find in (recipe, recipes, resolve):
         with pytest.raises(UsageError, match=says):
@@ -60,9 +66,13 @@ def test_auto_without_data_is_onecycle() -> None:
     assert {field for field in auto if auto[field] != onecycle[field]} == {"derived", "source"}
 
 
-def test_fine_tuning_takes_small_steps() -> None:
-    assert recipe("finetune").learning_rate * 10 < recipe("onecycle").learning_rate
-    assert recipe("finetune").warmup > 0
+@pytest.mark.parametrize(("tuning", "scratch"), [("finetune", "onecycle"), ("fast-finetune", "fast")])
+def test_fine_tuning_takes_smaller_and_fewer_steps(tuning: str, scratch: str) -> None:
+    ours, theirs = recipe(tuning), recipe(scratch)
+    assert ours.optimizer == theirs.optimizer
+    assert ours.learning_rate < theirs.learning_rate
+    assert 0 < ours.epochs <= theirs.epochs / 2
+    assert ours.warmup > 0
 
 
 def test_the_command_lists_all_fields_and_decay_in_words() -> None:

@@ -32,6 +32,7 @@ from resnets.runs.directory import RunDirectory, create, open_run
 from resnets.runs.display import Display
 
 _MOST_CHECKED_BYTES = 2 << 30
+_FROM_WEIGHTS = {None: "finetune", "fast": "fast-finetune"}  # a recipe -> the one in its place for given weights
 
 
 def train(
@@ -61,7 +62,8 @@ def train(
         config: A file with recipe fields.
         settings: Recipe fields that override all else.
         image_size: Side of the network's input in pixels; None derives it.
-        weights: A file of weights to start from; network "auto" is then the one they are of, recipe None "finetune".
+        weights: A file of weights to start from; network "auto" is then the one they are of, recipe None "finetune",
+            and "fast" is "fast-finetune".
         scaling: How the makers of the weights scale pixels; None takes what is usual for their layout.
         keep_head: Start from the weights' own last layer, which needs the same number of classes.
         partial: Take of the weights what fits the network that is named, and leave the rest at random.
@@ -94,7 +96,8 @@ def train(
             foreign = open_foreign(
                 weights, network, scaling, new_head=not keep_head, adapt_channels=True, partial=partial
             )
-        preprocess, network, recipe = foreign.scaled(preprocess), foreign.spec, recipe or "finetune"
+        preprocess, network = foreign.scaled(preprocess), foreign.spec
+        recipe = _FROM_WEIGHTS.get(recipe, recipe)
     name, spec = _choose_network(network, preprocess)
     resolved = resolve(
         recipe, file=config, environment=os.environ, arguments=settings,

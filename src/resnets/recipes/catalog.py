@@ -32,12 +32,16 @@ RECIPES: dict[str, Recipe] = {
         source="He et al. 2015, arXiv:1512.03385, section 4.2",
     ),
     "onecycle": _ONECYCLE,
-    # Small steps from weights that are already good, smaller towards the stem; short, no heavy augmentation
+    # Smaller steps, from weights that are already good, smallest towards the stem; short, no heavy augmentation
     # (after Kolesnikov 2019, BiT). Further: --set freeze=stage2, --set freeze_norms=true.
     "finetune": Recipe(
-        epochs=10, batch_size=64, learning_rate=0.01, weight_decay=1e-4, schedule="cosine", warmup=0.1,
+        epochs=10, batch_size=64, learning_rate=0.05, weight_decay=1e-4, schedule="cosine", warmup=0.1,
         label_smoothing=0.1, crop="resized", crop_area=0.5, flip=True, layer_decay=0.7,
         source="after Kolesnikov et al. 2019, Big Transfer, arXiv:1912.11370",
+    ),
+    "fast-finetune": Recipe(
+        epochs=4, batch_size=64, optimizer="muon", learning_rate=0.03, weight_decay=1e-4, schedule="cosine", warmup=0.1,
+        label_smoothing=0.1, flip=True, source="as finetune; Muon: Jordan et al. 2024, arXiv:2404.00498",
     ),
 }  # fmt: skip
 
