@@ -86,7 +86,7 @@ def derive(
     mirrored = settle("flip", *_flip(flip, crop, fast))
     if fast:
         settle("alternate_flip", mirrored, "each image is seen both ways" if mirrored else "as for flip")
-        settle("start_scale", *_start_scale(side))
+        settle("start_scale", *_start_scale(side, small))
     if epochs >= _LONG and images >= 5000:
         settle("erasing", 0.25, f"{epochs} epochs can bear it")
     return derived
@@ -138,7 +138,9 @@ def _flip(allowed: bool, crop: str, fast: bool) -> tuple[bool, str]:
     return True, "mirrored images keep their class"
 
 
-def _start_scale(side: int) -> tuple[float, str]:
+def _start_scale(side: int, small: bool) -> tuple[float, str]:
+    if not small:
+        return 1, "what growing images do to photographs has not been measured"
     scale = round(max(_FIRST_SCALE, min(1, _LEAST_SIDE / side)), 2)
     if scale == 1:
         return 1, f"{side} pixels are few enough"
