@@ -52,6 +52,8 @@ def test_fast_is_shorter_begins_small_and_mirrors_by_turns(side: int) -> None:
 def test_small_images_learn_by_muon_at_lower_rates_than_by_sgd() -> None:
     assert values(57_500, 28, fast=True)["learning_rate"] < values(57_500, 28)["learning_rate"] / 2
     assert values(57_500, 28, fast=True)["learning_rate"] == recipe("fast").learning_rate
+    assert values(57_500, 28, optimizer="muon")["learning_rate"] == recipe("fast").learning_rate
+    assert values(57_500, 28, fast=True, optimizer="sgd")["learning_rate"] == values(57_500, 28)["learning_rate"]
 
 
 def test_small_images_in_short_trainings_are_left_as_they_are() -> None:

@@ -67,7 +67,8 @@ def derive(
 
     epochs = settle("epochs", *_epochs(images, small, fast))
     batch = settle("batch_size", *_batch(images, small, epochs))
-    highest = (0.05 if fast else 0.2) if small else 0.4
+    muon = fixed.get("optimizer", "muon" if fast else "sgd") == "muon"
+    highest = 0.4 if not small else 0.05 if muon else 0.2
     settle("learning_rate", round(highest * batch / 128, 6), f"{highest} for a batch of 128, in proportion for {batch}")
     if not small and epochs < _SHORT:
         settle("warmup", 0.05, f"{epochs} epochs: most of them at high rates")
