@@ -17,7 +17,8 @@ _ONECYCLE = Recipe(
 
 RECIPES: dict[str, Recipe] = {
     "auto": replace(_ONECYCLE, derived="auto", source="one-cycle, its numbers derived from the data"),
-    # Learns most from each step and begins on small images; what each part gains stands in docs/speed.md.
+    # Learns much from each step and begins on small images; the numbers are those measured on Fashion-MNIST (LOG.md of
+    # the benchmarks), from which others are derived.
     "fast": replace(
         _ONECYCLE, epochs=16, optimizer="muon", learning_rate=0.05, schedule="linear", warmup=0.1, pad=2,
         alternate_flip=True, start_scale=0.57, derived="fast",

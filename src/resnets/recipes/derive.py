@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from resnets.recipes.catalog import recipe
 from resnets.recipes.spec import Recipe
 
 Derived = dict[str, tuple[Any, str]]
@@ -68,7 +69,7 @@ def derive(
     epochs = settle("epochs", *_epochs(images, small, fast))
     batch = settle("batch_size", *_batch(images, small, epochs))
     muon = fixed.get("optimizer", "muon" if fast else "sgd") == "muon"
-    highest = 0.4 if not small else 0.05 if muon else 0.2
+    highest = 0.4 if not small else _FAST.learning_rate if muon else 0.2
     settle("learning_rate", round(highest * batch / 128, 6), f"{highest} for a batch of 128, in proportion for {batch}")
     if not small and epochs < _SHORT:
         settle("warmup", 0.05, f"{epochs} epochs: most of them at high rates")
@@ -94,7 +95,7 @@ def derive(
 
 
 _SHORT, _LONG = 10, 40
-_FIRST_SCALE, _LEAST_SIDE = 0.57, 16
+_FAST, _LEAST_SIDE = recipe("fast"), 16  # the row is what was measured, on small images
 
 
 def _epochs(images: int, small: bool, fast: bool) -> tuple[int, str]:
@@ -142,7 +143,7 @@ def _flip(allowed: bool, crop: str, fast: bool) -> tuple[bool, str]:
 def _start_scale(side: int, small: bool) -> tuple[float, str]:
     if not small:
         return 1, "what growing images do to photographs has not been measured"
-    scale = round(max(_FIRST_SCALE, min(1, _LEAST_SIDE / side)), 2)
+    scale = round(max(_FAST.start_scale, min(1, _LEAST_SIDE / side)), 2)
     if scale == 1:
         return 1, f"{side} pixels are few enough"
     return scale, f"from {round(scale * side)} pixels to {side}: the first epochs are cheap"
