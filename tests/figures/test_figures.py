@@ -78,6 +78,17 @@ def test_mistakes_are_drawn_for_any_number_and_channels(count: int, channels: in
     assert size_of(style.save(figure, tmp_path / "m.png"))[1] > 50
 
 
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_the_heading_over_few_mistakes_is_not_cut_off(count: int) -> None:
+    images = [np.zeros((8, 8, 3), np.uint8)] * count
+    heading = f"the {count} surest of 99 mistakes in 100,000 images"
+    figure = draw_mistakes(images, [0] * count, [1] * count, [0.9] * count, ("a", "b"), heading)
+    figure.canvas.draw()
+    (title,) = [text for text in figure.texts if text.get_text() == heading]
+    box = title.get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.width
+
+
 def test_mistakes_number_the_classes_where_no_font_has_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(style, "cjk_font", lambda: None)
     images = [np.zeros((8, 8, 3), np.uint8)] * 2

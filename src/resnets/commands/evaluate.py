@@ -105,7 +105,8 @@ def _write_mistakes(
     rows = ((part.ids[i], classes[t], classes[c], p) for i, t, c, p in zip(surest, true, taken, certainty, strict=True))
     write_csv(trained.run.figures / "mistakes.csv", ("path", "true", "predicted", "p_predicted"), rows)
     images = [trained.preprocess.fit(trained.preprocess.read(part.images[i])) for i in surest]
-    heading = f"the {len(surest)} surest of {len(wrong)} mistakes in {len(part):,} images"
+    mistakes = f"{len(wrong)} mistake{'s' if len(wrong) != 1 else ''} in {len(part):,} images"
+    heading = f"the {len(surest)} surest of {mistakes}" if len(surest) < len(wrong) else mistakes
     save(
         draw_mistakes(images, true.tolist(), taken.tolist(), certainty, classes, heading),
         trained.run.figures / "mistakes.png",

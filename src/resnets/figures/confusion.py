@@ -73,7 +73,7 @@ def draw_mistakes(
     """
     columns = min(6, max(1, len(images)))
     rows = max(1, -(-len(images) // columns))
-    figure = new_figure(1.9 * columns, 2.3 * rows + 0.5)
+    figure = new_figure(1.9 * max(3, columns), 2.3 * rows + 0.5)  # wide enough for the heading over a single image
     grid = figure.subplots(rows, columns, squeeze=False).reshape(-1)
     names = [shorten(name, 14) for name in drawable(classes)]
     labels = list(zip(true, predicted, certainty, strict=True))
