@@ -133,40 +133,21 @@ def test_the_gradient_can_be_derived_again() -> None:
     np.testing.assert_allclose(ours, exact, atol=1e-4 * np.abs(exact).max(), rtol=0)
 
 
-@pytest.mark.parametrize(("channels", "dtype"), [(24, "float32"), (128, "float32"), (128, "bfloat16")])
-def test_gradients_through_a_padded_image(channels: int, dtype: str) -> None:
-    """One that goes by the framework's own filter gradient, and two by products."""
-    x, kernel = inputs(8, channels, 128, 3)
-
-    def padded(convolve):  # type: ignore[no-untyped-def]
-        return tf.function(lambda x, k: convolve(tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]]), k), autograph=False)
-
-    exact = gradients(padded(lambda x, k: tf.nn.conv2d(x, k, 2, "VALID")), x, kernel)
-    ours = padded(lambda x, k: convolution(x, k, 2, "valid", 1, 1))
-    tolerance = 1e-5 if dtype == "float32" else 0.02
-    for one, other in zip(gradients(ours, tf.cast(x, dtype), tf.cast(kernel, dtype)), exact, strict=True):
-        np.testing.assert_allclose(one, other, atol=tolerance * np.abs(other).max(), rtol=0)
-
-
 @pytest.mark.parametrize(
-    ("side", "channels", "size", "stride", "padding", "rim"),
+    ("side", "channels", "size", "stride", "padding"),
     [
-        (8, 128, 3, 1, "same", 0),
-        (10, 128, 3, 2, "valid", 0),
-        (8, 128, 1, 1, "same", 0),
-        (8, 128, 3, 2, "valid", 1),
-        (8, 24, 3, 2, "valid", 1),
+        (8, 128, 3, 1, "same"),
+        (10, 128, 3, 2, "valid"),
+        (8, 128, 1, 1, "same"),
     ],
 )
 def test_no_part_of_a_gradient_is_made_and_kept_before_the_gradient_comes(
-    side: int, channels: int, size: int, stride: int, padding: str, rim: int
+    side: int, channels: int, size: int, stride: int, padding: str
 ) -> None:
     """Memory: what depends on the images alone would be made in the forward pass and wait until the backward pass."""
     x, kernel = (tf.cast(tensor, "bfloat16") for tensor in inputs(side, channels, 128, size))
 
     def forward(x, kernel):  # type: ignore[no-untyped-def]
-        if rim:
-            x = tf.pad(x, [[0, 0], [rim, rim], [rim, rim], [0, 0]])
         return convolution(x, kernel, stride, padding, 1, 1)
 
     @tf.function(autograph=False)
@@ -187,7 +168,7 @@ def test_no_part_of_a_gradient_is_made_and_kept_before_the_gradient_comes(
             images.add(operation.name)
             if operation.type not in ("Identity", "IdentityN", "Shape"):
                 ahead[operation.name] = operation
-    assert [operation.type for operation in ahead.values()] == ["Pad", "Conv2D"][not rim :]
+    assert [operation.type for operation in ahead.values()] == ["Conv2D"]
     read = {tensor.op.name for operation in behind.values() for tensor in operation.inputs}
     assert not read & set(ahead)
     assert {operation.type for operation in behind.values()} & {"MatMul", "Conv2DBackpropFilter"}

@@ -5,7 +5,7 @@ most of the processor's arithmetic is idle. There the gradient is written as one
 image, shifted by the tap, against the gradient of the output, summed over all positions. Which shapes gain was
 measured; the table stands in benchmarks/LOG.md.
 
-A padded image is padded again for its gradient: the framework's own gradient keeps the copy from the forward pass on.
+An image that was padded, or normalised and rectified, is made again for its gradient (remade.py).
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from functools import cache
 from typing import Any
 
 import tensorflow as tf
+
+from resnets.backend.remade import Remade, kept, remade
 
 _WIDEST = {2: 8, 4: 4}  # bytes of a number -> widest output map, in columns, whose 3x3 filter gradient is by products
 _FEWEST = 128  # channels on both sides below which products are too thin
@@ -39,16 +41,10 @@ def convolution(x: Any, kernel: Any, stride: int, padding: str, dilation: int, g
         return tf.concat([convolution(*part, stride, padding, dilation, 1) for part in parts], -1)
     rows, columns = kernel.shape[:2]
     if rows == columns and groups == dilation == 1:
-        by_products, unpadded = _by_products(x, kernel, stride, padding), _unpadded(x)
-        if by_products or unpadded:
-            return _convolve(x, kernel, stride, padding, by_products, unpadded)
+        by_products, image = _by_products(x, kernel, stride, padding), remade(x)
+        if by_products or image:
+            return _convolve(x, kernel, stride, padding, by_products, image or kept(x))
     return tf.nn.conv2d(x, kernel, stride, padding.upper(), dilations=dilation)
-
-
-def _unpadded(x: Any) -> tuple[Any, Any] | None:
-    """Return the image and the paddings that a tensor of a graph was made from, or None if it is no padded one."""
-    made_by = x.op if tf.is_symbolic_tensor(x) else None
-    return tuple(made_by.inputs) if made_by is not None and made_by.type == "Pad" else None
 
 
 @cache
@@ -82,30 +78,30 @@ def _by_products(x: Any, kernel: Any, stride: int, padding: str) -> bool:
     return bool(out <= _WIDEST[x.dtype.size] and min(channels, filters) >= _FEWEST)
 
 
-def _convolve(
-    x: Any, kernel: Any, stride: int, padding: str, by_products: bool, unpadded: tuple[Any, Any] | None
-) -> Any:
+def _convolve(x: Any, kernel: Any, stride: int, padding: str, by_products: bool, image: Remade) -> Any:
     """Convolve; one group, no dilation; a stride of 2 with a 3x3 kernel by products reads an image padded already."""
     padding, strides = padding.upper(), [1, stride, stride, 1]
 
     @tf.custom_gradient
-    def run(x: Any, kernel: Any) -> Any:
+    def run(of: Any, kernel: Any) -> Any:
         def gradients(dy: Any) -> Any:
             dx = tf.raw_ops.Conv2DBackpropInput(
                 input_sizes=tf.shape(x), filter=kernel, out_backprop=dy, strides=strides, padding=padding
             )
             with tf.control_dependencies([dy]):  # or copies and parts of x are made, and kept, as soon as there is an x
-                images = tf.pad(*unpadded) if unpadded else x
+                images = image.again()
                 if by_products:
                     products = _strided_products if stride == 2 else _products
-                    return dx, tf.reshape(products(images, dy, kernel.shape[0]), kernel.shape)
-                return dx, tf.raw_ops.Conv2DBackpropFilter(
-                    input=images, filter_sizes=kernel.shape, out_backprop=dy, strides=strides, padding=padding
-                )
+                    filters = tf.reshape(products(images, dy, kernel.shape[0]), kernel.shape)
+                else:
+                    filters = tf.raw_ops.Conv2DBackpropFilter(
+                        input=images, filter_sizes=kernel.shape, out_backprop=dy, strides=strides, padding=padding
+                    )
+                return image.back(dx, images), filters
 
         return tf.nn.conv2d(x, kernel, stride, padding), gradients
 
-    return run(x, tf.convert_to_tensor(kernel))  # a variable would have to be given a gradient of its own
+    return run(image.of, tf.convert_to_tensor(kernel))  # a variable would have to be given a gradient of its own
 
 
 def _products(x: Any, dy: Any, size: int) -> Any:
