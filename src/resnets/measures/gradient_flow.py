@@ -249,6 +249,7 @@ def updates(model: keras.Model, optimizer: keras.optimizers.Optimizer, batch: Ba
     with room_for_depth(len(model.layers)):
         view = keras.Model(model.inputs, model.outputs)
     view.compile(optimizer, keras.losses.CategoricalCrossentropy(from_logits=not gives_probabilities(model)))
+    optimizer.build(view.trainable_variables)  # or the graph is traced twice, once to find the optimizer's variables
     before = [np.array(v) for v in view.variables]
     view.train_on_batch(*batch)
     found = {}
