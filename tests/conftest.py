@@ -12,9 +12,8 @@ from typing import Any
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["MPLBACKEND"] = "Agg"
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="resnets-cache-")  # what one machine remembers, tests must not
-if workers := int(
-    os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")
-):  # side by side they would wait for each other's threads
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+    # side by side, tests would wait for each other's threads
     threads = str(max(1, (os.cpu_count() or 1) // workers))
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", threads)
     os.environ.setdefault("OMP_NUM_THREADS", threads)

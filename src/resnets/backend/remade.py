@@ -31,7 +31,8 @@ class Remade:
 def remade(x: Any) -> Remade | None:
     """Return how an image in a graph was made, if it was padded, or normed by its batch's statistics and rectified.
 
-    For processors alone, which have the least memory to lend.
+    For processors alone, which have the least memory to lend. The gradient passes the ReLU's output by: in a graph, and
+    in training, there is none to be had by that tensor.
     """
     if not tf.is_symbolic_tensor(x) or tf.config.list_physical_devices("GPU"):
         return None
@@ -62,6 +63,6 @@ def _again(norm: Any) -> Any:
     """Normalise as an operation did, and rectify."""
     names = ("x", "scale", "offset", "mean", "variance")
     inputs = dict(zip(names, norm.inputs, strict=True))
-    inputs["x"] = tf.identity(inputs["x"])  # it waits for what is waited for here, as a norm with a ReLU fused may not
+    inputs["x"] = tf.identity(inputs["x"])  # this waits, because a norm that waits itself is not fused with its ReLU
     with tf.control_dependencies(None):
         return tf.nn.relu(tf.raw_ops.FusedBatchNormV3(**inputs, epsilon=norm.get_attr("epsilon"), is_training=True)[0])
