@@ -142,7 +142,7 @@ def _flip(allowed: bool, crop: str, fast: bool) -> tuple[bool, str]:
 
 def _start_scale(side: int, small: bool) -> tuple[float, str]:
     if not small:
-        return 1, "what growing images do to photographs has not been measured"
+        return 1, "photographs gain nothing by growing (benchmarks/LOG.md)"
     scale = round(max(_FAST.start_scale, min(1, _LEAST_SIDE / side)), 2)
     if scale == 1:
         return 1, f"{side} pixels are few enough"
