@@ -19,7 +19,8 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.contest import take_turns
-from resnets.commands._fitting import Plan, _Feed, build_model, compile_model
+from resnets.commands._feed import Feed
+from resnets.commands._plan import Plan, build_model, compile_model
 from resnets.data.build import TrainingBatches
 from resnets.data.dataset import DataSet, Split
 from resnets.data.preprocess import Preprocess
@@ -64,7 +65,7 @@ def main(kind: str, network: str, precision: str, batch: int, side: int, steps: 
 
 def middle(model: keras.Model, batches: TrainingBatches, steps: int) -> Callable[[], float]:
     """Return a turn of steps out of the middle of an epoch."""
-    feed, skip, position = _Feed(batches, 10), 4, 0
+    feed, skip, position = Feed(batches, 10), 4, 0
 
     def turn() -> float:
         nonlocal position
@@ -79,7 +80,7 @@ def middle(model: keras.Model, batches: TrainingBatches, steps: int) -> Callable
 
 def epochs(kind: str, model: keras.Model, batches: TrainingBatches, steps: int) -> Callable[[], float]:
     """Return a turn of three short epochs with validations."""
-    feed, number = _Feed(batches, 10), 3
+    feed, number = Feed(batches, 10), 3
     images = len(batches.batch(0)[0]) * steps * number
 
     def data(first: int, last: int) -> tf.data.Dataset:

@@ -69,7 +69,7 @@ def test_a_finished_run_is_looked_into_at_its_start_and_trained(trained: RunDire
 
 
 def test_the_start_of_a_run_is_the_network_it_began_with(trained: RunDirectory) -> None:
-    from resnets.commands._fitting import build_model
+    from resnets.commands._plan import build_model
     from resnets.commands._trained import open_plan
 
     model = build_model(open_plan(trained))
@@ -125,23 +125,6 @@ def test_weights_that_break_at_once_and_a_validation_that_breaks_are_told_as_suc
     assert "broke all weights at once" in found.in_words()
     diagnosis = diagnose_model(model, [(images, np.zeros(2, np.int64))])
     assert "weights are no finite numbers: the training diverged earlier" in diagnosis.verdict
-
-
-def test_a_signal_in_the_last_step_is_handed_on_when_the_run_is_written(pictures: Path, tmp_path: Path) -> None:
-    import signal
-
-    from resnets.runs.callbacks import Recorder
-
-    came: list[int] = []
-    before = signal.signal(signal.SIGTERM, lambda number, frame: came.append(number))
-    try:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Recorder, "late_signal", property(lambda self: signal.SIGTERM))
-            run = train(str(pictures), network="resnet8", settings=SETTINGS, output=tmp_path / "run", quiet=True)
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    assert came == [signal.SIGTERM]
-    assert open_run(run.root).finished
 
 
 def test_a_model_of_ones_own_is_looked_into_with_labels_of_every_form(seeded: None) -> None:

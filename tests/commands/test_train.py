@@ -20,7 +20,7 @@ from PIL import Image
 
 from resnets.commands.train import resume, train
 from resnets.data.build import TrainingBatches
-from resnets.errors import DataError, DivergedError, StoppedError, UsageError
+from resnets.errors import DataError, DivergedError, ResnetsError, StoppedError, UsageError
 from resnets.networks.catalog import network
 from resnets.runs.callbacks import TIME_COLUMNS, Recorder
 from resnets.runs.directory import RunDirectory, open_run, read_csv, read_json
@@ -104,7 +104,7 @@ def test_a_stopped_and_resumed_run_equals_an_unbroken_one(
     plain_step = Recorder.on_train_batch_end
 
     def step_then_signal(self: Recorder, batch: int, logs: dict[str, float] | None = None) -> None:
-        if self._step + 1 == stop_at:
+        if self.step + 1 == stop_at:
             os.kill(os.getpid(), signal.SIGTERM)
         plain_step(self, batch, logs)
 
@@ -180,14 +180,17 @@ def test_a_damaged_run_is_told_and_not_resumed(pictures: Path, tmp_path: Path, t
         run.record.write_text(json.dumps(good | change), encoding="utf-8")
         with pytest.raises(DataError, match=re.escape(says)):
             resume(run.root, quiet=True)
-    run.record.write_text(json.dumps(good), encoding="utf-8")
+
+
+def test_damaged_metrics_and_lost_pictures_are_made_anew(trained: RunDirectory, tmp_path: Path) -> None:
+    shutil.copytree(trained.root, tmp_path / "run")
+    run = RunDirectory(tmp_path / "run")
+    run.result.unlink()
     run.metrics.write_text("rubbish\n1\n")
-    run.weights.unlink()
-    (run.figures / "curves.png").unlink()
-    (run.figures / "curves.csv").unlink()
-    run.figures.rmdir()
-    with pytest.raises(DataError, match=r"metrics\.csv is damaged"):
-        resume(run.root, quiet=True)
+    shutil.rmtree(run.figures)
+    resume(run.root, quiet=True)
+    assert run.metrics.read_bytes() == trained.metrics.read_bytes()
+    assert (run.figures / "curves.png").is_file()
 
 
 def test_lost_weights_are_made_anew_from_the_last_checkpoint(trained: RunDirectory, tmp_path: Path) -> None:
@@ -206,7 +209,7 @@ def test_a_full_disk_is_told_and_the_training_goes_on_afterwards(
 ) -> None:
     with monkeypatch.context() as patched:
         patched.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(ResnetsError, match="step 18 could not be saved"):
             run_training(pictures, tmp_path / "run")
     assert not list((tmp_path / "run").glob(".*"))
     assert resume(tmp_path / "run", quiet=True).finished

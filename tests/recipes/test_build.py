@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 
-from resnets.commands._fitting import Plan
+from resnets.commands._plan import Plan
 from resnets.data.dataset import DataSet, Split
 from resnets.data.preprocess import Preprocess
 from resnets.errors import UsageError
@@ -222,7 +222,7 @@ def test_averaged_weights_are_a_moving_average_that_replaces_them_at_the_end() -
         averages = [0.7 * a + 0.3 * w for a, w in zip(averages, now, strict=True)] if step else now
     for variable, value in zip(own, plain, strict=True):
         np.testing.assert_allclose(np.array(variable), np.array(value), atol=1e-6)
-    optimizer.finalize_variable_values(own)
+    optimizer.take_averages(own)
     for variable, value in zip(own, averages, strict=True):
         np.testing.assert_allclose(np.array(variable), value, atol=1e-5)
 
@@ -354,7 +354,7 @@ def effects(row: Recipe) -> dict[str, bytes]:
     own, optimizer = variables(), build_optimizer(row, 6)
     walk(optimizer, own)
     if row.ema:
-        optimizer.finalize_variable_values(own)
+        optimizer.take_averages(own)
     return {
         "batches": b"".join(str(part.shape).encode() + part.tobytes() for part in made),
         "rates": rates(row, row.epochs * batches.steps_per_epoch).tobytes(),

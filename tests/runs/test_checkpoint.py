@@ -36,10 +36,11 @@ def test_what_is_saved_comes_back_bit_by_bit(tmp_path: Path) -> None:
             assert back.groups[group][name].dtype == np.asarray(value).dtype
 
 
-def test_only_the_newest_and_the_kept_ones_stay(tmp_path: Path) -> None:
-    for step in (1, 2, 3, 4):
+def test_only_the_two_newest_and_the_kept_ones_stay(tmp_path: Path) -> None:
+    for step in (1, 2, 3, 4, 5):
         checkpoint.save(tmp_path, make(step), keep={2})
-    assert [path.name for path in sorted(tmp_path.iterdir())] == ["step-000000002", "step-000000004"]
+    names = [path.name for path in sorted(tmp_path.iterdir())]
+    assert names == ["step-000000002", "step-000000004", "step-000000005"]
 
 
 def test_no_checkpoint_is_none_and_only_damaged_ones_are_an_error(tmp_path: Path) -> None:
@@ -75,7 +76,9 @@ def test_the_same_step_can_be_saved_again(tmp_path: Path) -> None:
     found = checkpoint.load_newest(tmp_path)
     assert found is not None
     assert found.state["epoch"] == 9
-    assert len(list(tmp_path.iterdir())) == 1
+    assert checkpoint.load_step(tmp_path, 3).state["epoch"] == 9
+    checkpoint.save(tmp_path, make(4), keep=set())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000000003.1", "step-000000004"]
 
 
 def test_a_failed_write_leaves_the_old_checkpoint_and_no_rubbish(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import keras
 import numpy as np
+
+from resnets.errors import UsageError
 
 Batch = tuple[np.ndarray, np.ndarray]
 
@@ -18,6 +21,31 @@ convolution = None
 def momentum_step(*_: Any) -> bool:
     """Leave the step to Keras: the compiler fuses it. See the TensorFlow twin."""
     return False
+
+
+def guard(model: Any) -> None:
+    """Have a compiled model take no step after which a variable is not finite. See the TensorFlow twin."""
+    plain = model.train_step
+
+    def guarded_step(state: Any, data: Any) -> Any:
+        logs, new = plain(state, data)
+        numbers = [x for x in jax.tree.leaves(new) if jax.numpy.issubdtype(x.dtype, jax.numpy.floating)]
+        finite = jax.numpy.all(jax.numpy.stack([jax.numpy.isfinite(x).all() for x in numbers]))
+        kept = jax.tree.map(lambda after, before: jax.numpy.where(finite, after, before), new, state)
+        return {**logs, "finite": finite, "step_loss": logs["loss"]}, kept
+
+    model.train_step = guarded_step
+
+
+def deterministic() -> None:
+    """Refuse where operations may not give the same bits always.
+
+    Raises:
+        UsageError: On a GPU without XLA's flag for it.
+    """
+    flag = "--xla_gpu_deterministic_ops=true"
+    if any(d.platform == "gpu" for d in jax.devices()) and flag not in os.environ.get("XLA_FLAGS", ""):
+        raise UsageError(f"On a GPU, JAX is deterministic only with XLA_FLAGS={flag}; set it and start again.")
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -11,8 +11,8 @@ import tensorflow as tf
 from resnets.backend.convolution import convolution
 
 __all__ = [
-    "accelerator_has_bfloat16", "accelerators", "compiled", "convolution", "feed", "fused_batch_norm", "momentum_step",
-    "value_and_gradient", "version",
+    "accelerator_has_bfloat16", "accelerators", "compiled", "convolution", "deterministic", "feed", "fused_batch_norm",
+    "guard", "momentum_step", "value_and_gradient", "version",
 ]  # fmt: skip
 
 Batch = tuple[np.ndarray, np.ndarray]
@@ -79,6 +79,48 @@ def momentum_step(
         use_nesterov=nesterov,
     )  # fmt: skip
     return True
+
+
+def guard(model: Any) -> None:
+    """Have a compiled model take no step whose loss or gradient is not finite: all its variables stay as they were.
+
+    Its ``train_step`` then also gives "finite", whether the step was taken, and "step_loss", the loss of this batch.
+    Under a distribution strategy it stays Keras' own.
+
+    Args:
+        model: A compiled Keras model.
+    """
+    if not tf.distribute.has_strategy():
+        model.train_step = lambda data: _guarded_step(model, *data)
+
+
+def _guarded_step(model: Any, images: Any, targets: Any) -> dict[str, Any]:
+    before = [tf.convert_to_tensor(v) for v in model.non_trainable_variables]
+    with tf.GradientTape() as tape:
+        logits = model(images, training=True)
+        loss = model.compute_loss(x=images, y=targets, y_pred=logits, training=True)
+    gradients = tape.gradient(loss, [v.value for v in model.trainable_variables])
+    lengths = tf.add_n([tf.nn.l2_loss(tf.cast(gradient, tf.float32)) for gradient in gradients])
+    finite = tf.math.is_finite(loss) & tf.math.is_finite(lengths)
+
+    def take() -> tf.Tensor:
+        model.optimizer.apply(gradients, model.trainable_variables)
+        model._loss_tracker.update_state(loss, sample_weight=tf.shape(images)[0])
+        model.compute_metrics(images, targets, logits)
+        return finite
+
+    def leave() -> tf.Tensor:
+        for variable, value in zip(model.non_trainable_variables, before, strict=True):
+            variable.assign(value)
+        return finite
+
+    tf.cond(finite, take, leave)
+    return {**model.get_metrics_result(), "finite": finite, "step_loss": loss}
+
+
+def deterministic() -> None:
+    """Have operations give the same bits always, or fail. It holds for the process and cannot be taken back."""
+    tf.config.experimental.enable_op_determinism()
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -13,15 +13,16 @@ from numpy.typing import NDArray
 
 from resnets.commands._amount import MEASURED
 from resnets.commands._arms import Arm
-from resnets.commands._fitting import Plan, build_model, fit
+from resnets.commands._fitting import fit
+from resnets.commands._plan import Plan, build_model
 from resnets.commands._record import write_record
-from resnets.commands._recorded import pick_split
+from resnets.commands._recorded import pick_split, read_weights
 from resnets.commands._study import Study
 from resnets.data.augment import Augmentation
 from resnets.data.build import EvaluationBatches, TrainingBatches
 from resnets.data.dataset import DataSet, Split
 from resnets.data.preprocess import Preprocess
-from resnets.engines.keras import KerasPredictor, load_weights
+from resnets.engines.keras import KerasPredictor
 from resnets.errors import DivergedError, StoppedError
 from resnets.measures.accuracy import score, softmax
 from resnets.measures.gradient_flow import GradientFlow
@@ -31,6 +32,8 @@ from resnets.networks.catalog import network as named_network
 from resnets.recipes.resolve import Resolved
 from resnets.runs.directory import RunDirectory, create, read_json, write_json
 from resnets.runs.display import Display
+from resnets.runs.keeper import restore
+from resnets.runs.policy import Policy
 
 _PROFILED = 128  # images per batch on which gradients are measured, two batches
 
@@ -58,7 +61,7 @@ def run_arm(study: Study, arm: Arm, data: DataSet, preprocess: Preprocess) -> di
     if not run.finished:
         _begin(study, run, plan)
         try:
-            fit(run, plan, Display(run.log, quiet=True))
+            fit(run, plan, Display(run.log, quiet=True), Policy())
         except DivergedError:
             pass
         except StoppedError:
@@ -78,12 +81,12 @@ def run_arm(study: Study, arm: Arm, data: DataSet, preprocess: Preprocess) -> di
 
 def _begin(study: Study, run: RunDirectory, plan: Plan) -> None:
     """Make the run directory, unless a training that was broken off can go on in it."""
-    if run.split.is_file():  # the last that a beginning writes
+    if run.record.is_file():  # the last that a beginning writes
         return
     shutil.rmtree(run.root, ignore_errors=True)
     create(run.root, "")
     resolved = Resolved("study", plan.recipe, {})
-    write_record(run, plan, resolved, study.record["asked"]["data"], study.record["most"], data_seed=0)
+    write_record(run, plan, resolved, study.record["asked"]["data"], Policy(), most=study.record["most"], data_seed=0)
 
 
 def _measure(run: RunDirectory, plan: Plan) -> dict[str, Any]:
@@ -103,7 +106,7 @@ def _measure(run: RunDirectory, plan: Plan) -> dict[str, Any]:
         errors: dict[str, float | None] = {f"{name}_error": error for name, error in _chance(plan).items()}
         errors |= dict.fromkeys(("train_loss", "test_loss"))
         return {**found, **errors, "diverged": int(read_json(run.divergence)["step"])}
-    load_weights(model, run.trained_weights)
+    restore(model.weights, read_weights(run, "final"))
     found["end"] = flow.profile(batches).to_dict()
     for name, split in splits.items():
         found[f"{name}_error"], found[f"{name}_loss"] = _errors(model, plan, split)

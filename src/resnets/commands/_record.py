@@ -2,45 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from resnets import backend
 from resnets.backend.processor import cores, cpu_name
-from resnets.commands._fitting import Plan
+from resnets.commands._plan import Plan
+from resnets.commands._recorded import read_part, unreadable
+from resnets.errors import UsageError
 from resnets.recipes.resolve import Resolved
 from resnets.runs.directory import FORMAT, RunDirectory, write_csv, write_json, write_text
+from resnets.runs.policy import Policy
 from resnets.runs.record import environment
 
 
 def write_record(
-    run: RunDirectory, plan: Plan, resolved: Resolved, argument: str, most: Mapping[str, int] | None = None,
-    data_seed: int | None = None,
+    run: RunDirectory, plan: Plan, resolved: Resolved, argument: str, policy: Policy,
+    *, most: Mapping[str, int] | None = None, data_seed: int | None = None, left_out: Sequence[tuple[str, str]] = (),
 ) -> None:  # fmt: skip
-    """Write what a run is about, before it begins: run.json, labels, data set, splits.
+    """Write what a run is about, before it begins: labels, data set, splits, and run.json, which makes it a run.
 
     Args:
         run: A new run.
         plan: What will be trained.
         resolved: Its recipe with the origin of each number.
         argument: What names the data.
+        policy: What is done when something goes wrong.
         most: How many images of each split were taken, where it was not all of them.
         data_seed: Seed of the splits and of that choice, where it is not the training's.
+        left_out: Split and id of the images that cannot be read.
     """
     data = plan.data
-    devices = backend.current().accelerators() or [cpu_name()]
     summary = data.summary()
-    write_json(run.record, {
-        "format": FORMAT,
-        "network_name": plan.network_name, "network": plan.spec.to_dict(),
-        "data": {"argument": argument, "name": data.name, "fingerprint": summary["fingerprint"],
-                 **({"most": dict(most)} if most else {}),
-                 **({"seed": data_seed} if data_seed is not None else {})},
-        "preprocess": plan.preprocess.to_dict(),
-        "recipe_name": resolved.name, "recipe": plan.recipe.to_dict(), "recipe_origins": dict(resolved.origins),
-        "precision": plan.policy, "seed": plan.seed,
-        "environment": environment(devices, cores()),
-        **({"weights": plan.start.record} if plan.start else {}),
-    })  # fmt: skip
     write_text(run.labels, "".join(f"{name}\n" for name in data.classes))
     write_json(run.dataset, summary)
     rows = (
@@ -49,3 +42,64 @@ def write_record(
         for i, label in zip(part.ids, part.labels, strict=True)
     )
     write_csv(run.split, ("image", "class", "split"), rows)
+    write_json(run.record, {
+        "format": FORMAT,
+        "network_name": plan.network_name, "network": plan.spec.to_dict(),
+        "data": {"argument": argument, "name": data.name, "fingerprint": summary["fingerprint"],
+                 **({"most": dict(most)} if most else {}),
+                 **({"unreadable": [list(name) for name in left_out]} if left_out else {}),
+                 **({"seed": data_seed} if data_seed is not None else {})},
+        "preprocess": plan.preprocess.to_dict(),
+        "recipe_name": resolved.name, "recipe": plan.recipe.to_dict(), "recipe_origins": dict(resolved.origins),
+        "precision": plan.policy, "seed": plan.seed, "policy": policy.to_dict(), "environment": _machine(),
+        **({"weights": plan.start.record} if plan.start else {}),
+    })  # fmt: skip
+
+
+def _machine() -> dict[str, Any]:
+    return environment(backend.current().accelerators() or [cpu_name()], cores())
+
+
+def check_same(run: RunDirectory, record: Mapping[str, Any], asked: Plan) -> None:
+    """Refuse to go on with a run that is of something else than what is asked for.
+
+    Raises:
+        UsageError: Says what differs.
+    """
+    for part, own in (("network", asked.spec), ("preprocess", asked.preprocess), ("recipe", asked.recipe)):
+        for name, value in own.to_dict().items():
+            if (was := record[part].get(name, value)) != value:
+                raise UsageError(_other(run, f"{name} = {was}, and not {value}"))
+    if record["seed"] != asked.seed:
+        raise UsageError(_other(run, f"seed = {record['seed']}, and not {asked.seed}"))
+    if record["data"].get("fingerprint") != asked.data.without(unreadable(record)).fingerprint():
+        raise UsageError(_other(run, "other images"))
+
+
+def _other(run: RunDirectory, what: str) -> str:
+    return f"The run in {run.root} was begun with {what}; name another --output for another training."
+
+
+def check_machine(run: RunDirectory, record: Mapping[str, Any]) -> None:
+    """Refuse to go on with a deterministic run where it would not come to the same bits.
+
+    Raises:
+        UsageError: Says what differs.
+    """
+    was, now = record["environment"], _machine()
+    for name in ("versions", "platform", "devices", "cores", "variables"):
+        if was.get(name) != now[name]:
+            raise UsageError(
+                f"The run in {run.root} is deterministic, and its {name} were {was.get(name)}, but here they are "
+                f"{now[name]}: it would not come to the same bits. Go on where it began, or begin anew."
+            )
+
+
+def read_policy(run: RunDirectory) -> Policy:
+    """Return what the run does when something goes wrong.
+
+    Raises:
+        DataError: The run is damaged.
+    """
+    record = run.read_record()
+    return read_part(run, Policy, "policy") if "policy" in record else Policy()

@@ -17,9 +17,10 @@ from resnets.networks.weights.reader import open_weights
 from resnets.recipes.spec import Recipe
 from resnets.runs import checkpoint
 from resnets.runs.directory import RunDirectory
+from resnets.runs.policy import Policy
 
 Tensors = Mapping[str, NDArray[Any]]
-Part = TypeVar("Part", NetworkSpec, Preprocess, Recipe)
+Part = TypeVar("Part", NetworkSpec, Preprocess, Recipe, Policy)
 
 
 def read_part(run: RunDirectory, kind: type[Part], key: str) -> Part:
@@ -81,12 +82,18 @@ def open_data(record: dict[str, Any]) -> DataSet:
     data = load(argument, seed=seed)
     if most := record["data"].get("most"):
         data = subset(data, _part(record, Preprocess, "preprocess"), most, seed)
+    data = data.without(unreadable(record))
     if data.fingerprint() != record["data"].get("fingerprint"):
         raise DataError(
             f"The data at {argument} have changed since the training, so its splits cannot be "
             "told again; give a folder of images to evaluate on, or restore the data."
         )
     return data
+
+
+def unreadable(record: Mapping[str, Any]) -> set[tuple[str, str]]:
+    """Return the split and the id of each image that could not be read when the run began, and was left out."""
+    return {(str(split), str(name)) for split, name in record["data"].get("unreadable", ())}
 
 
 def pick_split(data: DataSet, wanted: str | None) -> tuple[str, Split]:

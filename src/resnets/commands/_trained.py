@@ -6,16 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from resnets.commands._fitting import Plan
-from resnets.commands._recorded import best_weights, check_kind, open_data, read_part
+from resnets.commands._plan import Plan
+from resnets.commands._recorded import check_kind, open_data, read_part, read_weights
 from resnets.data.dataset import DataSet
 from resnets.data.load import load_for_labels
 from resnets.data.preprocess import Preprocess
-from resnets.engines.keras import KerasPredictor, load_weights
+from resnets.engines.keras import KerasPredictor
 from resnets.networks.build import build
 from resnets.networks.spec import NetworkSpec
 from resnets.recipes.spec import Recipe
 from resnets.runs.directory import RunDirectory, open_run
+from resnets.runs.keeper import restore
 
 
 @dataclass(frozen=True)
@@ -55,15 +56,8 @@ def open_trained(path: str | Path, weights: str = "final", precision: str = "flo
     record, classes = run.read_record(), run.read_labels()
     preprocess, spec = read_part(run, Preprocess, "preprocess"), read_part(run, NetworkSpec, "network")
     model = build(spec, len(classes), preprocess.image_shape, dtype=dtype)
-    predictor = load_weights(model, run.trained_weights) if weights == "final" else _best(run, model)
-    return Trained(run, record, classes, preprocess, predictor)
-
-
-def _best(run: RunDirectory, model: Any) -> KerasPredictor:
-    from resnets.runs.callbacks import restore
-
-    restore(model.variables, best_weights(run))
-    return KerasPredictor(model)
+    restore(model.weights, read_weights(run, weights))
+    return Trained(run, record, classes, preprocess, KerasPredictor(model))
 
 
 def open_plan(run: RunDirectory, data: str | None = None) -> Plan:

@@ -13,15 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnets.commands._diagnosis import Diagnosis, View
-from resnets.commands._fitting import Plan, build_model, refit
 from resnets.commands._foreign import restart
+from resnets.commands._plan import Plan, build_model
+from resnets.commands._recorded import read_weights
+from resnets.commands._refit import refit
 from resnets.commands._trained import open_plan
 from resnets.data.augment import Augmentation
 from resnets.data.build import EvaluationBatches, TrainingBatches
 from resnets.data.dataset import Split
 from resnets.data.load import load
 from resnets.data.preprocess import Preprocess, derive
-from resnets.engines.keras import load_weights
 from resnets.errors import DataError, UsageError
 from resnets.measures.divergence import Divergence, locate
 from resnets.measures.gradient_flow import GradientFlow, updates
@@ -34,9 +35,9 @@ from resnets.networks.spec import NetworkSpec
 from resnets.recipes.build import build_optimizer
 from resnets.recipes.spec import Recipe
 from resnets.runs import checkpoint
-from resnets.runs.callbacks import restore
 from resnets.runs.directory import RunDirectory, free_folder, open_run, read_json
 from resnets.runs.display import Display
+from resnets.runs.keeper import restore
 
 Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
 
@@ -240,7 +241,7 @@ def _start(run: RunDirectory, plan: Plan) -> tuple[keras.Model, bool, str]:
 def _fill(run: RunDirectory, model: keras.Model) -> str:
     """Bring the model to the newest state of the run; returns which that is, "" for none beyond the start."""
     if run.finished:
-        load_weights(model, run.trained_weights)
+        restore(model.weights, read_weights(run, "final"))
         return "trained"
     newest = checkpoint.load_newest(run.checkpoints)
     if newest is None:

@@ -11,9 +11,10 @@ from typing import Any
 
 from resnets import backend
 from resnets.backend.processor import cores
-from resnets.commands._fitting import Plan, fit
-from resnets.commands._foreign import open_foreign, restart
-from resnets.commands._record import write_record
+from resnets.commands._fitting import fit
+from resnets.commands._foreign import Foreign, open_foreign, restart
+from resnets.commands._plan import Plan
+from resnets.commands._record import check_machine, check_same, read_policy, write_record
 from resnets.commands._trained import open_plan
 from resnets.data.dataset import DataSet
 from resnets.data.load import load, locate, sizes
@@ -24,15 +25,18 @@ from resnets.networks.catalog import name_of
 from resnets.networks.catalog import network as named_network
 from resnets.networks.spec import NetworkSpec
 from resnets.networks.topology import check_image_shape
-from resnets.recipes.build import choose_precision
+from resnets.recipes.build import Precision, choose_precision
 from resnets.recipes.derive import derive_for
 from resnets.recipes.resolve import Resolved, resolve
 from resnets.runs import checkpoint
 from resnets.runs.directory import RunDirectory, create, open_run
 from resnets.runs.display import Display
+from resnets.runs.interrupts import Interrupts
+from resnets.runs.policy import Policy
 
 _MOST_CHECKED_BYTES = 2 << 30
 _FROM_WEIGHTS = {None: "finetune", "fast": "fast-finetune"}  # a recipe -> the one in its place for given weights
+_USUAL = Policy()
 
 
 def train(
@@ -49,6 +53,8 @@ def train(
     partial: bool = False,
     seed: int = 0,
     output: Path | None = None,
+    go_on: bool = False,
+    policy: Policy = _USUAL,
     strict: bool = False,
     quiet: bool = False,
 ) -> RunDirectory:
@@ -69,6 +75,8 @@ def train(
         partial: Take of the weights what fits the network that is named, and leave the rest at random.
         seed: Decides weights, splits, order and augmentation.
         output: The run directory; None makes one under runs/.
+        go_on: Where ``output`` holds a run of the same training already, go on with it, or leave it if it is finished.
+        policy: What is done when something goes wrong.
         strict: Refuse, instead of warning of them, data whose results would be doubtful and a precision that the
             machine lacks.
         quiet: Print nothing.
@@ -79,51 +87,47 @@ def train(
     Raises:
         UsageError: A name, number or file is wrong. Nothing was written.
         DataError: The data cannot be used. Nothing was written.
-        DivergedError: The loss became infinite or no number.
-        StoppedError: A signal came; a checkpoint was saved.
+        DivergedError: A loss or a gradient was not finite, and the policy says to stop.
+        StoppedError: A signal came; a checkpoint was saved, unless there was nothing to save.
     """
-    if not 0 <= seed < 2**32:
-        raise UsageError(f"The seed must lie between 0 and {2**32 - 1}, not {seed}.")
-    if not weights and (scaling or keep_head or partial):
-        raise UsageError("scaling, keep_head and partial are about weights to start from; name their file by weights.")
+    _check_arguments(seed, bool(weights), bool(scaling or keep_head or partial), go_on and not output)
     display, data = Display(quiet=quiet), locate(data)
-    with display.waiting("reading the data"):
-        dataset = load(data, seed=seed)
-        preprocess, size_reason = derive(dataset, image_size)
-    foreign = None
-    if weights:
-        with display.waiting("reading the weights"):
-            foreign = open_foreign(
-                weights, network, scaling, new_head=not keep_head, adapt_channels=True, partial=partial
-            )
-        preprocess, network = foreign.scaled(preprocess), foreign.spec
-        recipe = _FROM_WEIGHTS.get(recipe, recipe)
-    name, spec = _choose_network(network, preprocess)
-    resolved = resolve(
-        recipe, file=config, environment=os.environ, arguments=settings,
-        derive=lambda base, fixed: derive_for(base, len(dataset.splits["train"]), preprocess.image_shape,
-                                              len(dataset.classes), dataset.flip, fixed),
-    )  # fmt: skip
-    precision = choose_precision(resolved.recipe.precision, strict)
-    start = foreign.start(len(dataset.classes), preprocess) if foreign else None
-    plan = Plan(name, spec, dataset, preprocess, resolved.recipe, precision.policy, seed, start)
-    for seen in (preprocess, *map(plan.seen, range(resolved.recipe.epochs))):
-        check_image_shape(spec, len(dataset.classes), seen.image_shape)
-    plan.batches()  # refuses a batch that is too large before anything is written
-    remark = _check_files(dataset, display)
-    if remark and strict:
-        raise DataError(f"{remark[0].upper()}{remark[1:]}; strict refuses that.")
-    run = create(output, f"{dataset.name}-{name}")
-    try:
-        write_record(run, plan, resolved, data)
-    except BaseException:
-        shutil.rmtree(run.root, ignore_errors=True)
-        raise
-    display.log = run.log
-    _introduce(display, run, plan, resolved, {"image size": size_reason, "precision": precision.reason})
-    for warning in filter(None, (remark, precision.warning)):
-        display.say(f"warning  {warning}")
-    return fit(run, plan, display)
+    with Interrupts("Stopped before the training began; the same command begins it."):
+        with display.waiting("reading the data"):
+            dataset = load(data, seed=seed)
+            preprocess, size_reason = derive(dataset, image_size)
+        foreign = None
+        if weights:
+            with display.waiting("reading the weights"):
+                foreign = open_foreign(
+                    weights, network, scaling, new_head=not keep_head, adapt_channels=True, partial=partial
+                )
+            preprocess, network = foreign.scaled(preprocess), foreign.spec
+            recipe = _FROM_WEIGHTS.get(recipe, recipe)
+        resolved = resolve(
+            recipe, file=config, environment=os.environ, arguments=settings,
+            derive=lambda base, fixed: derive_for(base, len(dataset.splits["train"]), preprocess.image_shape,
+                                                  len(dataset.classes), dataset.flip, fixed),
+        )  # fmt: skip
+        precision = choose_precision(resolved.recipe.precision, strict)
+        plan = _settle(network, dataset, preprocess, resolved, precision, seed, foreign)
+        if go_on and output and (output / "run.json").is_file():
+            return _go_on(open_run(output), plan, quiet)
+        plan, left_out, remark = _check_files(plan, policy, display)
+        if remark and strict:
+            raise DataError(f"{remark[0].upper()}{remark[1:]}; strict refuses that.")
+        plan.batches()  # refuses a batch that is too large before anything is written
+        run = create(output, f"{dataset.name}-{plan.network_name}")
+        try:
+            write_record(run, plan, resolved, data, policy, left_out=left_out)
+        except BaseException:
+            shutil.rmtree(run.root, ignore_errors=True)
+            raise
+        display.log = run.log
+        _introduce(display, run, plan, resolved, {"image size": size_reason, "precision": precision.reason})
+        for warning in filter(None, (remark, precision.warning)):
+            display.say(f"warning  {warning}")
+        return fit(run, plan, display, policy)
 
 
 def resume(path: str | Path, quiet: bool = False) -> RunDirectory:
@@ -136,13 +140,49 @@ def resume(path: str | Path, quiet: bool = False) -> RunDirectory:
     run = open_run(path)
     if run.finished:
         raise UsageError(f"{run.root} is finished; there is nothing to resume.")
+    with Interrupts(f"Stopped before the training went on; go on with: resnets train --resume {run.root}"):
+        return _go_on(run, None, quiet)
+
+
+def _go_on(run: RunDirectory, asked: Plan | None, quiet: bool) -> RunDirectory:
+    """Go on with a run, where it is of what was asked for and not finished."""
     record = run.read_record()
+    if asked is not None:
+        check_same(run, record, asked)
+    if run.finished:
+        return run
+    policy = read_policy(run)
+    if policy.deterministic:
+        check_machine(run, record)
     display = Display(run.log, quiet)
     plan = open_plan(run)
     if "weights" in record and checkpoint.load_newest(run.checkpoints) is None:
         plan = replace(plan, start=restart(record["weights"], plan.spec, len(plan.data.classes), plan.preprocess))
     display.say(f"resume   {run.root}")
-    return fit(run, plan, display)
+    return fit(run, plan, display, policy)
+
+
+def _check_arguments(seed: int, weights: bool, about_weights: bool, nowhere: bool) -> None:
+    if not 0 <= seed < 2**32:
+        raise UsageError(f"The seed must lie between 0 and {2**32 - 1}, not {seed}.")
+    if about_weights and not weights:
+        raise UsageError("scaling, keep_head and partial are about weights to start from; name their file by weights.")
+    if nowhere:
+        raise UsageError("To go on by itself, a training needs a run directory that is named: add --output RUN.")
+
+
+def _settle(
+    network: str | NetworkSpec, dataset: DataSet, preprocess: Preprocess, resolved: Resolved, precision: Precision,
+    seed: int, foreign: Foreign | None,
+) -> Plan:  # fmt: skip
+    """Put together what is trained; refuses images that the network cannot take and batches that cannot be filled."""
+    name, spec = _choose_network(network, preprocess)
+    start = foreign.start(len(dataset.classes), preprocess) if foreign else None
+    plan = Plan(name, spec, dataset, preprocess, resolved.recipe, precision.policy, seed, start)
+    for seen in (preprocess, *map(plan.seen, range(resolved.recipe.epochs))):
+        check_image_shape(spec, len(dataset.classes), seen.image_shape)
+    plan.batches()
+    return plan
 
 
 def _choose_network(network: str | NetworkSpec, preprocess: Preprocess) -> tuple[str, NetworkSpec]:
@@ -154,27 +194,34 @@ def _choose_network(network: str | NetworkSpec, preprocess: Preprocess) -> tuple
     return network, named_network(network)
 
 
-def _check_files(data: DataSet, display: Display) -> str:
+def _check_files(plan: Plan, policy: Policy, display: Display) -> tuple[Plan, list[tuple[str, str]], str]:
     """Decode every image once before hours are spent; folders above 2 GiB are left to ``resnets data check``.
 
     Returns:
-        What makes the results doubtful, or "".
+        The plan, without the images that cannot be read where the policy skips them; the split and name of each of
+        these; and what makes the results doubtful, or "".
     """
+    data = plan.data
     files = {name: split for name, split in data.splits.items() if not split.in_memory}
     paths = [path for split in files.values() for path in split.images if isinstance(path, Path)]
     if sum(path.stat().st_size for path in paths) > _MOST_CHECKED_BYTES:
-        return "the images, over 2 GiB, were not all checked beforehand; 'resnets data check' does that"
+        return plan, [], "the images, over 2 GiB, were not all checked beforehand; 'resnets data check' does that"
     findings = add_up(display.track(scan(files), len(paths), "checking images"))
+    remarks, left_out = [], [(f.split, f.name) for f in findings.unreadable]
     if bad := findings.unreadable:
         shown = "; ".join(f"{f.name} (class {data.classes[f.label]!r}, {f.split}): {f.problem}" for f in bad[:5])
-        more = f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
-        raise DataError(f"{len(bad)} images cannot be read: {shown}{more}. Replace or remove them.")
+        shown += f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
+        if len(bad) > (most := policy.most_bad_of(len(paths))):
+            skip = f"at most {most} would be skipped (--most-bad-images)" if most else "--on-bad-image skip skips a few"
+            raise DataError(f"{len(bad)} images cannot be read: {shown}. Replace or remove them; {skip}.")
+        plan = replace(plan, data=data.without(set(left_out)))
+        remarks.append(f"{len(bad)} images cannot be read and are left out: {shown}")
     if doubtful := len({*findings.leaks, *findings.conflicts}):
-        return (
+        remarks.append(
             f"{doubtful} groups of equal images lie in more than one split or class, so the results are doubtful; "
             "'resnets data check' lists them"
         )
-    return ""
+    return plan, left_out, "; ".join(remarks)
 
 
 def _introduce(display: Display, run: RunDirectory, plan: Plan, resolved: Resolved, reasons: Mapping[str, str]) -> None:

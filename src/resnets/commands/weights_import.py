@@ -6,7 +6,7 @@ from pathlib import Path
 
 from resnets import backend
 from resnets.backend.processor import cores, cpu_name
-from resnets.commands._fitting import save_final_weights
+from resnets.commands._final import save_final_weights
 from resnets.commands._foreign import Foreign, Start, labels_of, open_foreign
 from resnets.data.preprocess import Preprocess, check_side
 from resnets.errors import DataError, UsageError

@@ -178,15 +178,23 @@ class TrainingBatches:
         Raises:
             DataError: A file cannot be decoded; the message names it.
         """
-        epoch, place = divmod(step, self.steps_per_epoch)
-        order, draws = self._of_epoch(epoch)
-        index = order[place * self._size : (place + 1) * self._size]
-        draws = augment.take(draws, index)
+        index, draws = self._of_step(step)
         images = self.preprocess.normalise(self._pixels(index, draws))
         if self._how.erasing:
             images = augment.erase(images, draws, self._how.erasing)
         targets = augment.targets(self.split.labels[index], self._classes, self._smoothing)
         return augment.mix(images, targets, draws, self._how)
+
+    def names(self, step: int) -> list[str]:
+        """Return what names each image of a step's batch."""
+        return [self.split.ids[i] for i in self._of_step(step)[0]]
+
+    def _of_step(self, step: int) -> tuple[NDArray[np.int64], Draws]:
+        """Return which images a step sees, and their draws."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        order, draws = self._of_epoch(epoch)
+        index = order[place * self._size : (place + 1) * self._size]
+        return index, augment.take(draws, index)
 
     def _pixels(self, index: NDArray[np.int64], draws: Draws) -> Pixels:
         how, reader = self._how, self._reader

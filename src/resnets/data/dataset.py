@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from resnets.errors import DataError
 
 Images = NDArray[np.uint8] | Sequence[Path]
 
@@ -74,6 +76,24 @@ class DataSet:
     channels: int
     side: int
     notes: tuple[str, ...] = ()
+
+    def without(self, names: Set[tuple[str, str]]) -> DataSet:
+        """Return the same without some images.
+
+        Args:
+            names: The split and the id of each.
+
+        Raises:
+            DataError: A class would have no image left in a split.
+        """
+        splits = {}
+        for name, split in self.splits.items():
+            kept = np.array([i for i, own in enumerate(split.ids) if (name, own) not in names], np.int64)
+            splits[name] = split.take(kept) if len(kept) < len(split) else split
+            left = np.bincount(splits[name].labels, minlength=len(self.classes))
+            if (gone := np.flatnonzero((left == 0) & (np.bincount(split.labels, minlength=len(left)) > 0))).size:
+                raise DataError(f"No image of the class {self.classes[gone[0]]!r} in {name} can be read.")
+        return replace(self, splits=splits)
 
     def fingerprint(self) -> str:
         """Return a hash of the class names and of what lies in each split: ids, labels, and file sizes or pixels."""

@@ -12,13 +12,24 @@ from resnets import backend
 
 
 class _OwnRates:
-    """An optimizer whose variables learn at rates of their own: put before an optimizer's class."""
+    """An optimizer whose variables learn at rates of their own: put before an optimizer's class.
+
+    Where it keeps averages of the weights, they are taken by :meth:`take_averages` alone, and not whenever ``fit``
+    returns: a training may be several calls of it.
+    """
 
     factors: tuple[float, ...] = ()
 
     def own_rate(self, index: int, learning_rate: Any) -> Any:
         """Return the learning rate of the variable with this number."""
         return learning_rate * ops.cast(self.factors[index], learning_rate.dtype) if self.factors else learning_rate
+
+    def finalize_variable_values(self, var_list: list[Any]) -> None:
+        """Leave the weights as they are."""
+
+    def take_averages(self, variables: list[Any]) -> None:
+        """Replace weights by their averages."""
+        super().finalize_variable_values(variables)  # type: ignore[misc]
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Apply one step to one variable."""

@@ -1,205 +1,223 @@
-"""Keras callbacks that write a run: metrics, checkpoints, progress; and that stop it in good order."""
+"""The Keras callback that writes a run: metrics, checkpoints, progress; and that stops it in good order."""
 
 from __future__ import annotations
 
-import csv
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Mapping
-from types import FrameType
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 
-from resnets.errors import DataError, DivergedError, StoppedError
-from resnets.runs import checkpoint
-from resnets.runs.directory import RunDirectory, write_json
+from resnets.errors import DivergedError
+from resnets.runs.checkpoint import Checkpoint
+from resnets.runs.directory import RunDirectory, write_csv, write_json
 from resnets.runs.display import Display
+from resnets.runs.interrupts import Interrupts
+from resnets.runs.keeper import Keeper, restore_metrics
+from resnets.runs.policy import MOST_ROLLBACKS, MOST_SKIPPED_STEPS, Policy
 
 TIME_COLUMNS = ("images_per_second", "seconds")
+Culprits = Callable[[keras.Model, int], tuple[Sequence[str], str]]
+
+
+@dataclass(frozen=True)
+class Course:
+    """How long a training is.
+
+    Attributes:
+        epochs: Epochs of the whole training.
+        steps_per_epoch: Steps of one epoch.
+        batch_size: Images per step.
+        learning_rates: Learning rate by step, shape (steps,).
+    """
+
+    epochs: int
+    steps_per_epoch: int
+    batch_size: int
+    learning_rates: np.ndarray
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole training."""
+        return self.epochs * self.steps_per_epoch
 
 
 class Recorder(keras.callbacks.Callback):
-    """Writes metrics.csv, one checkpoint per epoch, and what a person sees.
+    """Writes metrics.csv, a checkpoint per epoch and every few minutes, and what a person sees.
 
     Args:
         run: Where to write.
         display: What is shown.
-        epochs: Epochs of the whole training.
-        steps_per_epoch: Steps of one epoch.
-        batch_size: Images per step.
+        course: How long the training is.
+        policy: What is done when something goes wrong.
+        interrupts: Knows whether a signal came.
         start: The checkpoint that the training goes on from, or None.
-        learning_rates: Learning rate by step, shape (steps,).
-        redraw: Called after each epoch, to draw the curves anew.
+        redraw: Draws the curves anew, where it is time.
+        culprits: From a model and a step to the images of its batch by which the loss is not finite, and in what way.
     """
 
     def __init__(
         self,
         run: RunDirectory,
         display: Display,
+        course: Course,
+        policy: Policy,
+        interrupts: Interrupts,
         *,
-        epochs: int,
-        steps_per_epoch: int,
-        batch_size: int,
-        start: checkpoint.Checkpoint | None,
-        learning_rates: np.ndarray,
+        keeper: Keeper,
+        start: Checkpoint | None,
         redraw: Callable[[], None],
+        culprits: Culprits,
     ) -> None:
         super().__init__()
-        self._run, self._display, self._redraw = run, display, redraw
-        self._epochs, self._steps, self._batch = epochs, steps_per_epoch, batch_size
-        self._rates = learning_rates
-        self._start = start
-        self._state: dict[str, Any] = dict(start.state) if start else {}
-        self._step = start.step if start else 0
-        self._first_step = self._step
-        self._best_step = int(self._state.get("best_step", 0))
-        self._seconds_before = float(self._state.get("seconds_in_epoch", 0))
-        self._signal: int | None = None
-        self._handlers: dict[int, Any] = {}
-
-    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Start the clock and listen for signals."""
-        self._began = time.monotonic()
-        self._trim_metrics()
-        self._run.divergence.unlink(missing_ok=True)
-        if threading.current_thread() is not threading.main_thread():
-            return  # Python delivers signals to the main thread only
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._handlers[number] = signal.signal(number, self._on_signal)
-
-    def restore_signals(self) -> None:
-        """Hand signals back to whom they belonged."""
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
-        self._handlers = {}
-
-    @property
-    def late_signal(self) -> int | None:
-        """A signal that came when there was nothing left to stop."""
-        return self._signal
+        self._run, self._display, self._course, self._policy = run, display, course, policy
+        self._interrupts, self._keeper, self._redraw, self._culprits = interrupts, keeper, redraw, culprits
+        state = start.state if start else {}
+        self.step = self._first_step = start.step if start else 0
+        self._rows: list[dict[str, Any]] = list(state.get("history", ()))
+        self._best = (int(state.get("best_step", 0)), float(state.get("best_val_accuracy", -1)))
+        self.pending: dict[str, float] | None = state.get("pending")
+        self._seconds_before = float(state.get("seconds_in_epoch", 0))
+        self._metrics = start.groups.get("metrics") if start else None
+        self._skipped, self._rollbacks = 0, int(state.get("rollbacks", 0))
+        self._began = self._epoch_began = self._step_ended = time.monotonic()
+        self._steps_before = self.step
+        self._write_metrics()
+        run.divergence.unlink(missing_ok=True)
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Go on with the running means of an epoch that was broken off."""
-        self._epoch, self._epoch_began = epoch, time.monotonic()
-        self._steps_before = self._step
-        if self._start is not None and "metrics" in self._start.groups:
-            _assign(self.model.metrics_variables, self._start.groups["metrics"])
-        self._start = None
-        self._display.step(self._step - epoch * self._steps, self._steps, epoch + 1, self._epochs, {})
+        self._epoch_began = time.monotonic()
+        self._steps_before = self.step
+        if self._metrics is not None:
+            restore_metrics(self.model, self._metrics)
+            self._metrics = None
+        done = self.step - epoch * self._course.steps_per_epoch
+        self._display.step(done, self._course.steps_per_epoch, epoch + 1, self._course.epochs, {})
+
+    def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Stop before the first step too."""
+        if self._interrupts.asked and self.step == self._first_step:
+            self._stop()
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Count the step, show it, stop when told or when the loss is no number."""
+        """Count the step, show it, save now and then, stop when told or when it was not finite."""
         values = {key: float(value) for key, value in (logs or {}).items()}
-        self._step += 1
+        loss = values.pop("step_loss", values["loss"])
+        taken = values.pop("finite", math.isfinite(loss))
+        self.step += 1
         self._step_ended = time.monotonic()
-        self._check_finite("loss", values["loss"])
-        done = self._step - self._epoch * self._steps
-        self._display.step(done, self._steps, self._epoch + 1, self._epochs, values)
-        if self._signal is not None and done < self._steps:
-            self._save(with_metrics=True)
+        if taken:
+            self._skipped = 0
+        else:
+            self._refused(loss)
+            values = {key: float(value) for key, value in self.model.get_metrics_result().items()}
+        steps, epoch = self._course.steps_per_epoch, (self.step - 1) // self._course.steps_per_epoch
+        done = self.step - epoch * steps
+        self._display.step(done, steps, epoch + 1, self._course.epochs, values)
+        if done == steps:
+            self.pending = values
+        elif self._interrupts.asked or self._keeper.minutes_since > self._policy.save_minutes:
+            self._save(metrics=True)
+            if self._interrupts.asked:
+                self._stop()
+
+    def on_test_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Stop within the validation of an epoch too: its steps are saved, and it begins anew."""
+        if self._interrupts.asked:
+            self._save()
             self._stop()
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Write the epoch's row, checkpoint, curves and line."""
+        values = {key: float(value) for key, value in (logs or {}).items() if key.startswith("val_")}
         self._display.end_steps()
-        self._check_finite("validation loss", float((logs or {}).get("val_loss", 0)))
-        seconds = time.monotonic() - self._epoch_began + self._seconds_before
+        if not math.isfinite(values.get("val_loss", 0)):
+            self._diverged("validation loss", values["val_loss"])
         in_steps = max(1e-9, self._step_ended - self._epoch_began)  # the validation that follows is left out
-        rate = (self._step - self._steps_before) * self._batch / in_steps
-        self._seconds_before = 0.0
+        rate = (self.step - self._steps_before) * self._course.batch_size / in_steps
         row = {
-            "epoch": epoch + 1, "step": self._step, **{key: float(v) for key, v in (logs or {}).items()},
-            "learning_rate": float(self._rates[self._step - 1]), "images_per_second": round(rate, 1),
-            "seconds": round(seconds, 2),
+            "epoch": epoch + 1, "step": self.step, **(self.pending or {}), **values,
+            "learning_rate": float(self._course.learning_rates[self.step - 1]), "images_per_second": round(rate, 1),
+            "seconds": round(time.monotonic() - self._epoch_began + self._seconds_before, 2),
         }  # fmt: skip
-        best = row.get("val_accuracy", 0.0) > float(self._state.get("best_val_accuracy", -1))
+        best = row.get("val_accuracy", 0.0) > self._best[1]
         if best:
-            self._best_step = self._step
-            self._state |= {"best_val_accuracy": row.get("val_accuracy", 0.0), "best_epoch": epoch + 1}
-        self._append(row)
+            self._best = (self.step, row.get("val_accuracy", 0.0))
+        self._rows.append(row)
+        self.pending, self._seconds_before = None, 0.0
+        self._write_metrics()
         self._save()
-        self._redraw()
-        elapsed, steps = time.monotonic() - self._began, self._step - self._first_step
-        left = elapsed / steps * (self._epochs * self._steps - self._step)
-        self._display.epoch(row, self._epochs, left, best)
-        if self._signal is not None and epoch + 1 < self._epochs:
+        self._try("the curves", self._redraw)
+        elapsed, steps = time.monotonic() - self._began, max(1, self.step - self._first_step)
+        self._display.epoch(row, self._course.epochs, elapsed / steps * (self._course.steps - self.step), best)
+        if self._interrupts.asked:
             self._stop()
 
-    def _check_finite(self, what: str, value: float) -> None:
-        if not math.isfinite(value):
-            self._display.end_steps()
-            write_json(self._run.divergence, {"step": self._step, "what": what, "value": str(value)})
-            raise DivergedError(
-                f"The {what} became {value} at step {self._step} (epoch {self._epoch + 1}); "
-                "train again with a lower --learning-rate, or with --set clip_norm=1. Where it began: "
-                f"resnets diagnose {self._run.root}"
-            )
+    def _refused(self, loss: float) -> None:
+        """Act on a step that was not taken, because its loss or a gradient was not finite."""
+        self._display.end_steps()
+        what = "loss" if not math.isfinite(loss) else "gradient"
+        images, how = self._culprits(self.model, self.step - 1)
+        named = f"{how}: {', '.join(images[:5])}{f' and {len(images) - 5} more' if len(images) > 5 else ''}"
+        self._skipped += 1
+        if self._policy.on_divergence == "skip" and self._skipped <= MOST_SKIPPED_STEPS:
+            self._display.say(f"warning  the {what} was not finite at step {self.step}, which was skipped; {named}")
+        elif self._policy.on_divergence == "rollback" and self._rollbacks < MOST_ROLLBACKS:
+            self._rollbacks += 1
+            start = self._keeper.restore(self.model)
+            back = f"back to the weights of step {start.step if start else 0}"
+            self._display.say(f"warning  the {what} was not finite at step {self.step}; {back}; {named}")
+        else:
+            self._diverged(what, loss if what == "loss" else math.inf, images, named)
+        self.model.optimizer.iterations.assign(self.step)  # rates go by the place in the data
 
-    def _append(self, row: Mapping[str, Any]) -> None:
-        new = not self._run.metrics.exists()
-        with self._run.metrics.open("a", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, list(row), lineterminator="\n")
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
+    def _diverged(self, what: str, value: float, images: Sequence[str] = (), named: str = "") -> None:
+        record = {"step": self.step, "what": what, "value": str(value), "images": list(images)}
+        self._try("divergence.json", lambda: write_json(self._run.divergence, record))
+        became = f"became {value}" if what != "gradient" else "became infinite or no number"
+        epoch = (self.step - 1) // self._course.steps_per_epoch + 1
+        tried = {"skip": f"; {MOST_SKIPPED_STEPS} steps before it were skipped already",
+                 "rollback": f"; it was rolled back {MOST_ROLLBACKS} times already"}  # fmt: skip
+        raise DivergedError(
+            f"The {what} {became} at step {self.step} (epoch {epoch}){tried.get(self._policy.on_divergence, '')}; "
+            f"{f'{named}. T' if named else 't'}rain again with a lower --learning-rate, or with --set clip_norm=1. "
+            f"Where it began: resnets diagnose {self._run.root}"
+        )
 
-    def _trim_metrics(self) -> None:
-        """Drop rows that a kill left behind beyond the checkpoint."""
-        rows = self._run.read_metrics()
-        kept = [row for row in rows if int(row["step"]) <= self._step]
-        if len(kept) < len(rows):
-            self._run.metrics.unlink()
-            for row in kept:
-                self._append(row)
+    def _write_metrics(self) -> None:
+        if self._rows:
+            columns = list(self._rows[0])
+            rows = [[row.get(column, "") for column in columns] for row in self._rows]
+            self._try("metrics.csv", lambda: write_csv(self._run.metrics, columns, rows, mark=False))
+        else:
+            self._run.metrics.unlink(missing_ok=True)
 
-    def _save(self, with_metrics: bool = False) -> None:
-        groups = {"model": tensors(self.model.variables), "optimizer": tensors(self.model.optimizer.variables)}
-        self._state |= {"best_step": self._best_step, "epoch": self._step // self._steps}
-        self._state["seconds_in_epoch"] = 0.0
-        if with_metrics:
-            groups["metrics"] = {str(i): np.asarray(v) for i, v in enumerate(self.model.metrics_variables)}
-            self._state["seconds_in_epoch"] = time.monotonic() - self._epoch_began + self._seconds_before
-        saved = checkpoint.Checkpoint(self._step, self._state, groups)
-        checkpoint.save(self._run.checkpoints, saved, keep={self._best_step})
+    def _try(self, what: str, write: Callable[[], None]) -> None:
+        """Do what a training need not end for."""
+        try:
+            write()
+        except OSError as error:
+            self._display.say(f"warning  {what} could not be written ({error.strerror or error})")
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self._signal is not None:
-            self.restore_signals()
-            raise KeyboardInterrupt
-        self._signal = number
+    def _save(self, metrics: bool = False) -> None:
+        began = self._epoch_began if metrics or self.pending else time.monotonic()
+        state = {
+            "history": self._rows, "best_step": self._best[0], "best_val_accuracy": self._best[1],
+            "rollbacks": self._rollbacks, "pending": self.pending,
+            "seconds_in_epoch": time.monotonic() - began + self._seconds_before,
+        }  # fmt: skip
+        self._keeper.save(self.model, self.step, state, self._best[0], metrics)
 
     def _stop(self) -> None:
         self._display.end_steps()
-        raise StoppedError(
-            f"Stopped at step {self._step} of {self._epochs * self._steps} with a checkpoint saved; "
+        saved = self._keeper.saved_step
+        kept = "with a checkpoint saved" if saved == self.step else f"the last checkpoint is that of step {saved or 0}"
+        self._interrupts.says = (
+            f"Stopped at step {self.step} of {self._course.steps} {kept}; "
             f"go on with: resnets train --resume {self._run.root}"
         )
-
-
-def tensors(variables: list[Any]) -> dict[str, np.ndarray]:
-    """Return the values of Keras variables by path."""
-    return {v.path: np.asarray(v) for v in variables}
-
-
-def restore(variables: list[Any], saved: Mapping[str, np.ndarray]) -> None:
-    """Assign saved values to the Keras variables of the same paths.
-
-    Raises:
-        DataError: A variable has no saved value, or one of another shape.
-    """
-    for variable in variables:
-        value = saved.get(variable.path)
-        if value is None or tuple(value.shape) != tuple(variable.shape):
-            raise DataError(f"The checkpoint does not fit the run's network: {variable.path} is not as in run.json.")
-        variable.assign(value)
-
-
-def _assign(variables: list[Any], saved: Mapping[str, np.ndarray]) -> None:
-    for i, variable in enumerate(variables):
-        variable.assign(saved[str(i)])
-    if len(variables) != len(saved):
-        raise KeyError(f"{len(saved)} saved values for {len(variables)} variables")
+        self._interrupts.check()

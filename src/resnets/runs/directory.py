@@ -21,6 +21,7 @@ _RECORD_KINDS = {
     "network_name": str, "network": dict, "data": dict, "preprocess": dict, "recipe": dict, "precision": str,
     "seed": int, "environment": dict,
 }  # fmt: skip
+_MORE_OF_RECORD = {"format", "recipe_name", "recipe_origins", "policy", "weights"}
 
 
 class RunDirectory:
@@ -119,12 +120,11 @@ def create(output: Path | None, name: str) -> RunDirectory:
     if root.name == _LATEST:
         raise UsageError(f"A run cannot be called {_LATEST!r}: that names the newest run; give --output another name.")
     try:
-        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        if root.exists() and not (root.is_dir() and _is_free(root)):
             raise UsageError(f"The output directory {root} exists already; name another, or remove it.")
-        root.mkdir(parents=True, exist_ok=True)
         run = RunDirectory(root)
-        run.figures.mkdir()
-        run.checkpoints.mkdir()
+        for folder in (root, run.figures, run.checkpoints):
+            folder.mkdir(parents=True, exist_ok=True)
         if output is None:
             write_text(root.parent / _LATEST, root.name + "\n")
     except OSError as error:
@@ -132,6 +132,14 @@ def create(output: Path | None, name: str) -> RunDirectory:
             f"The run directory {root} cannot be made: {error.strerror}; name another by --output."
         ) from None
     return run
+
+
+def _is_free(root: Path) -> bool:
+    """Return whether a folder is empty, or holds what a beginning leaves that was killed before run.json was there."""
+    run = RunDirectory(root)
+    own = {run.labels, run.dataset, run.split, run.figures, run.checkpoints}
+    left = [path for path in root.iterdir() if not (path.name.startswith(".") and path.name.endswith(".tmp"))]
+    return set(left) <= own and not any(any(path.iterdir()) for path in left if path.is_dir())
 
 
 def open_run(path: str | Path) -> RunDirectory:
@@ -216,7 +224,16 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write a JSON file whole or not at all."""
-    write_text(path, json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_bytes(path, as_json(values))
+
+
+def as_json(values: Mapping[str, Any]) -> bytes:
+    """Return the content of a JSON file.
+
+    Raises:
+        ValueError: A number is not finite.
+    """
+    return f"{json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False)}\n".encode()
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -236,15 +253,22 @@ def read_json(path: Path) -> dict[str, Any]:
     return values
 
 
-def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a CSV file whole or not at all, in UTF-8 with a mark so that spreadsheets read every language."""
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]], mark: bool = True) -> None:
+    """Write a CSV file whole or not at all, in UTF-8 with a mark so that spreadsheets read every language.
+
+    Args:
+        path: The file.
+        header: Names of the columns.
+        rows: Their values.
+        mark: Whether the mark is set: where all is English and numbers, programs read it better without.
+    """
     import io
 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
     writer.writerows(rows)
-    write_text(path, "\ufeff" + text.getvalue())
+    write_text(path, "\ufeff" * mark + text.getvalue())
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:

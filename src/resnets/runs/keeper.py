@@ -1,0 +1,126 @@
+"""Keeper: saves a training's checkpoints, and bears it when some cannot be saved."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from resnets.errors import DataError, DivergedError, ResnetsError
+from resnets.runs import checkpoint
+from resnets.runs.checkpoint import Checkpoint
+from resnets.runs.directory import RunDirectory
+from resnets.runs.display import Display
+from resnets.runs.policy import MOST_FAILED_SAVES
+
+
+class Keeper:
+    """Saves checkpoints of a model and brings them back.
+
+    Args:
+        run: Where.
+        display: Is told what could not be saved, and what was read.
+
+    Attributes:
+        saved_step: Step of the newest checkpoint, or None before there is one.
+    """
+
+    def __init__(self, run: RunDirectory, display: Display) -> None:
+        self._run, self._display = run, display
+        self.saved_step: int | None = None
+        self._failed, self._last = 0, time.monotonic()
+
+    @property
+    def minutes_since(self) -> float:
+        """Time since the last try."""
+        return (time.monotonic() - self._last) / 60
+
+    def save(self, model: keras.Model, step: int, state: Mapping[str, Any], best: int, metrics: bool = False) -> None:
+        """Save a checkpoint.
+
+        Args:
+            model: The compiled model.
+            step: Steps done.
+            state: Plain values to go with it.
+            best: Step of the best checkpoint so far, which stays.
+            metrics: Whether the running means of an epoch go with it.
+
+        Raises:
+            DivergedError: A weight is not finite; nothing was saved.
+            ResnetsError: Several could not be saved in a row.
+        """
+        groups = {"model": tensors(model.variables), "optimizer": tensors(model.optimizer.variables)}
+        for name, numbers in groups["model"].items():
+            if not np.isfinite(numbers).all():
+                raise DivergedError(f"The weights {name} are not finite at step {step}; they were not saved.")
+        if metrics:
+            groups["metrics"] = {str(i): np.asarray(v) for i, v in enumerate(model.metrics_variables)}
+        try:
+            checkpoint.save(self._run.checkpoints, Checkpoint(step, state, groups), {best})
+            self._failed, self.saved_step = 0, step
+        except OSError as error:
+            self._bear(step, error)
+        finally:
+            self._last = time.monotonic()
+
+    def _bear(self, step: int, error: OSError) -> None:
+        self._failed += 1
+        what = f"the checkpoint of step {step} could not be saved ({error.strerror or error})"
+        if self._failed >= MOST_FAILED_SAVES:
+            raise ResnetsError(
+                f"{what[0].upper()}{what[1:]}, nor could the {MOST_FAILED_SAVES - 1} before it; the last good one is "
+                f"kept. Make room or mend the disk, then go on with: resnets train --resume {self._run.root}"
+            ) from error
+        left = MOST_FAILED_SAVES - self._failed
+        self._display.end_steps()
+        self._display.say(f"warning  {what}; the one before is kept, and the training goes on; {left} more such end it")
+
+    def restore(self, model: keras.Model) -> Checkpoint | None:
+        """Bring model and optimizer to the newest whole checkpoint, if there is one, and say which it is.
+
+        Raises:
+            DataError: All are damaged, or they are not of this model.
+        """
+        newest = checkpoint.load_newest(self._run.checkpoints)
+        if newest is None:
+            return None
+        for name in newest.passed_over:
+            self._display.say(f"warning  the checkpoint {name} is damaged and was passed over")
+        restore(model.variables, newest.groups["model"])
+        restore(model.optimizer.variables, newest.groups["optimizer"])
+        self.saved_step = newest.step
+        return newest
+
+
+def tensors(variables: list[Any]) -> dict[str, np.ndarray]:
+    """Return the values of Keras variables by path."""
+    return {v.path: np.asarray(v) for v in variables}
+
+
+def restore(variables: list[Any], saved: Mapping[str, np.ndarray]) -> None:
+    """Assign saved values to the Keras variables of the same paths.
+
+    Raises:
+        DataError: A variable has no saved value, or one of another shape.
+    """
+    for variable in variables:
+        value = saved.get(variable.path)
+        if value is None or tuple(value.shape) != tuple(variable.shape):
+            raise DataError(f"What was saved does not fit the run's network: {variable.path} is not as in run.json.")
+        variable.assign(value)
+
+
+def restore_metrics(model: keras.Model, saved: Mapping[str, np.ndarray]) -> None:
+    """Assign the running means of an epoch, which Keras makes in one order always.
+
+    Raises:
+        DataError: They are of other metrics.
+    """
+    variables = model.metrics_variables
+    if len(variables) != len(saved):
+        raise DataError(f"The checkpoint does not fit: {len(saved)} running means for {len(variables)} metrics.")
+    for i, variable in enumerate(variables):
+        variable.assign(saved[str(i)])
