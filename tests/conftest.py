@@ -25,6 +25,7 @@ GOLDEN = Path(__file__).parent / "golden"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden with what the code says now")
+    parser.addoption("--faults", action="store_true", help="try each fault as often as docs/reliability.md says")
 
 
 @pytest.fixture

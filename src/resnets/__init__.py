@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from resnets.networks.weights.public import load_weights, save_weights
     from resnets.recipes.catalog import recipe
     from resnets.recipes.spec import Recipe
+    from resnets.runs.safety import Safety
 
 __version__ = "0.1.0"
 
@@ -38,6 +39,7 @@ _HOME = {
     "ResNet": "networks.public",
     "ResnetsError": "errors",
     "Run": "api",
+    "Safety": "runs.safety",
     "StoppedError": "errors",
     "UsageError": "errors",
     "build": "networks.build",
@@ -62,6 +64,7 @@ __all__ = [
     "ResNet",
     "ResnetsError",
     "Run",
+    "Safety",
     "StoppedError",
     "UsageError",
     "build",

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resnets.runs import directory
+from resnets.runs.interrupts import Interrupts
+from resnets.runs.safety import USUAL, Safety
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,6 +74,7 @@ class Run:
         engine: str = "auto",
         precision: str = "float32",
         flip_average: bool = False,
+        on_bad_image: str = "error",
         quiet: bool = False,
     ) -> dict[str, Any]:
         """Measure the run; see :func:`resnets.commands.evaluate.evaluate`."""
@@ -80,7 +83,7 @@ class Run:
         data = None if data is None else str(data)
         return evaluate(
             self.path, data, split=split, weights=weights, engine=engine, precision=precision,
-            flip_average=flip_average, quiet=quiet,
+            flip_average=flip_average, on_bad_image=on_bad_image, quiet=quiet,
         )  # fmt: skip
 
     def predict(
@@ -127,6 +130,8 @@ def train(
     partial: bool = False,
     seed: int = 0,
     output: str | Path | None = None,
+    go_on: bool = False,
+    safety: Safety = USUAL,
     strict: bool = False,
     quiet: bool = False,
     **settings: Any,
@@ -147,6 +152,8 @@ def train(
         partial: Take of the weights what fits the network that is named, and leave the rest at random.
         seed: Decides weights, splits, order and augmentation.
         output: The run directory; None makes one under runs/.
+        go_on: Where ``output`` holds a run of the same training already, go on with it, or leave it if it is finished.
+        safety: What is done when something goes wrong: :class:`resnets.Safety`.
         strict: Refuse what would only be warned of.
         quiet: Print nothing.
         settings: Recipe fields, such as ``epochs=5``; see :class:`resnets.Recipe`.
@@ -157,8 +164,8 @@ def train(
     Raises:
         UsageError: A name, number or file is wrong. Nothing was written.
         DataError: The data cannot be used. Nothing was written.
-        DivergedError: The loss became infinite or no number.
-        StoppedError: A signal came; a checkpoint was saved.
+        DivergedError: A loss or a gradient was not finite, and ``safety`` says to stop.
+        StoppedError: A signal came; a checkpoint was saved, unless there was nothing to save.
     """
     from resnets.backend.startup import prefer_onednn
 
@@ -169,7 +176,7 @@ def train(
         str(data), network=network, recipe=recipe, config=Path(config) if config else None,
         settings={field: value for field, value in settings.items() if value is not None}, image_size=image_size,
         weights=Path(weights) if weights else None, scaling=scaling, keep_head=keep_head, partial=partial,
-        seed=seed, output=Path(output) if output else None, strict=strict, quiet=quiet,
+        seed=seed, output=Path(output) if output else None, go_on=go_on, safety=safety, strict=strict, quiet=quiet,
     )  # fmt: skip
     return _evaluated(files, quiet)
 
@@ -214,5 +221,7 @@ def open_run(path: str | Path) -> Run:
 
 def _evaluated(files: directory.RunDirectory, quiet: bool) -> Run:
     run = Run(files)
-    run.evaluate(quiet=quiet)
+    with Interrupts(f"The training is finished; stopped while it was evaluated. Go on: resnets evaluate {run.path}"):
+        if not files.evaluation.is_file():  # there is one where a finished run was gone on with
+            run.evaluate(quiet=quiet)
     return run

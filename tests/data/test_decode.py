@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from resnets.data import decode as module
-from resnets.data.decode import SUFFIXES, UnreadableImageError, decode, is_grey
+from resnets.data.decode import SUFFIXES, UnreadableImageError, decode, look
 from resnets.errors import DataError
 from tests.data.helpers import encode, noise, png, put, slope
 
@@ -286,11 +286,12 @@ def test_every_known_suffix_is_of_a_known_format() -> None:
     assert {Image.EXTENSION[suffix] for suffix in SUFFIXES} == set(module.FORMATS)
 
 
-def test_is_grey_tells_by_mode() -> None:
+def test_the_first_bytes_tell_size_and_colour() -> None:
     for content, grey in ((LOSSLESS_GREY["png"], True), (png(LEVELS), True), (LOSSLESS["png"], False),
                           (encode(Image.fromarray(NOISE[..., 0] > 9), "PNG"), True)):  # fmt: skip
-        with Image.open(io.BytesIO(content)) as image:
-            assert is_grey(image) is grey
+        assert look(content) == (11, 7, grey)
+    with pytest.raises(UnreadableImageError, match="million pixels"):
+        look(huge(60_000, 60_000))
 
 
 # shrinking while decoding
@@ -391,7 +392,7 @@ def test_what_is_unreadable_is_named_with_a_reason(what: str, tmp_path: Path) ->
     assert caught.value.reason.strip()
 
 
-@pytest.mark.parametrize("what", ["text", "html", "svg", "empty", "zeros"])
+@pytest.mark.parametrize("what", ["text", "html", "svg", "zeros"])
 def test_a_file_that_is_no_image_is_called_so(what: str) -> None:
     with pytest.raises(UnreadableImageError, match="not a JPEG, PNG, BMP, GIF or WebP image, whatever its name says"):
         decode(UNREADABLE[what], 3)

@@ -24,6 +24,8 @@ from resnets.cli.shared import (
     start,
 )
 from resnets.errors import DataError, UsageError
+from resnets.runs.interrupts import STOPPED_EARLY, Interrupts
+from resnets.runs.safety import USUAL, Safety
 
 
 @app.command
@@ -56,7 +58,11 @@ def train(
     ] = None,
     keep_head: Annotated[bool, Parameter(negative="", help="Start from the weights' own last layer.")] = False,
     partial: Annotated[bool, Parameter(negative="", help="Take of the weights what fits --network.")] = False,
-    resume: Annotated[Path | None, Parameter(help="Go on with a run that was stopped.")] = None,
+    resume: Annotated[
+        Path | None,
+        Parameter(help="Go on with a run that was stopped; auto: with --output where that is one, else begin it."),
+    ] = None,
+    safety: Annotated[Safety, Parameter(name="*")] = USUAL,
     strict: Annotated[bool, Parameter(negative="", help="Refuse what would only be warned of.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -69,7 +75,10 @@ def train(
       resnets train fashion_mnist --network resnet20 --epochs 5
       resnets train flowers/ --weights resnet50.safetensors --set freeze=stage2
       resnets train --resume runs/latest
+      resnets train flowers/ --output runs/flowers --resume auto
     """
+    go_on = str(resume) == "auto"
+    resume = None if go_on else resume
     if (data is None) == (resume is None):
         raise UsageError("train takes either DATA or --resume RUN, such as: resnets train flowers/")
     from resnets.recipes.resolve import parse_settings
@@ -90,21 +99,23 @@ def train(
         or keep_head
         or partial
         or strict
+        or safety != USUAL
     ):
         raise UsageError(
             "train --resume RUN goes on with the run as it was begun and takes no other network, recipe or number; "
             "begin a new run for that."
         )
-    api = start(verbose)
-    silent = quiet or as_json
-    if resume is not None:
-        run = api.open_run(resume).resume(quiet=silent)
-    else:
-        run = api.train(
-            data, network=network, recipe=recipe, config=config, image_size=image_size, weights=weights,
-            scaling=scaling, keep_head=keep_head, partial=partial, seed=seed, output=output, strict=strict,
-            quiet=silent, **fields,
-        )  # fmt: skip
+    with Interrupts(STOPPED_EARLY):  # the framework takes seconds to start
+        api = start(verbose)
+        silent = quiet or as_json
+        if resume is not None:
+            run = api.open_run(resume).resume(quiet=silent)
+        else:
+            run = api.train(
+                data, network=network, recipe=recipe, config=config, image_size=image_size, weights=weights,
+                scaling=scaling, keep_head=keep_head, partial=partial, seed=seed, output=output, go_on=go_on,
+                safety=safety, strict=strict, quiet=silent, **fields,
+            )  # fmt: skip
     if as_json:
         from resnets.runs.directory import read_json
 
@@ -121,6 +132,7 @@ def evaluate(
     engine: Engine = "auto",
     precision: Precision = "float32",
     flip_average: FlipAverage = False,
+    on_bad_image: Annotated[str, Parameter(help="error, or skip: leave out images that cannot be read.")] = "error",
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -136,7 +148,7 @@ def evaluate(
         .open_run(run)
         .evaluate(
             data, split=split, weights=weights, engine=engine, precision=precision, flip_average=flip_average,
-            quiet=quiet or as_json,
+            on_bad_image=on_bad_image, quiet=quiet or as_json,
         )
     )  # fmt: skip
     if as_json:

@@ -33,7 +33,6 @@ from resnets.recipes.resolve import Resolved
 from resnets.runs.directory import RunDirectory, create, read_json, write_json
 from resnets.runs.display import Display
 from resnets.runs.keeper import restore
-from resnets.runs.policy import Policy
 
 _PROFILED = 128  # images per batch on which gradients are measured, two batches
 
@@ -61,7 +60,7 @@ def run_arm(study: Study, arm: Arm, data: DataSet, preprocess: Preprocess) -> di
     if not run.finished:
         _begin(study, run, plan)
         try:
-            fit(run, plan, Display(run.log, quiet=True), Policy())
+            fit(run, plan, Display(run.log, quiet=True))
         except DivergedError:
             pass
         except StoppedError:
@@ -86,7 +85,7 @@ def _begin(study: Study, run: RunDirectory, plan: Plan) -> None:
     shutil.rmtree(run.root, ignore_errors=True)
     create(run.root, "")
     resolved = Resolved("study", plan.recipe, {})
-    write_record(run, plan, resolved, study.record["asked"]["data"], Policy(), most=study.record["most"], data_seed=0)
+    write_record(run, plan, resolved, study.record["asked"]["data"], most=study.record["most"], data_seed=0)
 
 
 def _measure(run: RunDirectory, plan: Plan) -> dict[str, Any]:

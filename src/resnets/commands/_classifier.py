@@ -13,14 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from resnets.commands._recorded import check_kind, read_part, read_weights
+from resnets.commands._recorded import check_kind, read_network, read_part
 from resnets.data.build import EvaluationBatches
 from resnets.data.dataset import Split
 from resnets.data.preprocess import Preprocess
 from resnets.engines.calibration import ENOUGH, Settled, settle
 from resnets.engines.predictor import Choice, Floats, Predictor, check
 from resnets.measures.accuracy import softmax
-from resnets.networks.spec import NetworkSpec
 from resnets.runs.directory import RunDirectory, open_run
 from resnets.runs.display import Display
 
@@ -94,7 +93,7 @@ class Classifier:
         yield from ((straight + mirrored) / 2 for straight, mirrored in zip(answers, answers, strict=True))
 
     def _settle(self, sample: Floats, expected: int) -> Settled:
-        spec, tensors = read_part(self.run, NetworkSpec, "network"), read_weights(self.run, self.weights)
+        spec, tensors = read_network(self.run, len(self.classes), self.preprocess, self.weights)
         identity = hashlib.blake2b(repr((spec, self.preprocess.image_shape)).encode())
         for name in sorted(tensors):
             identity.update(np.ascontiguousarray(tensors[name]).data)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import keras
 
+from resnets import backend
 from resnets.commands._feed import Feed, culprits
 from resnets.commands._final import Redraw, finish
 from resnets.commands._plan import Plan, build_model, compile_model
-from resnets.data.build import EvaluationBatches
+from resnets.data.build import EvaluationBatches, TrainingBatches
 from resnets.errors import DataError
 from resnets.networks.sketch import sketch
 from resnets.recipes.schedules import rates
@@ -21,20 +23,19 @@ from resnets.runs.directory import RunDirectory
 from resnets.runs.display import Display
 from resnets.runs.interrupts import Interrupts
 from resnets.runs.keeper import Keeper
-from resnets.runs.policy import Policy
 
 
-def fit(run: RunDirectory, plan: Plan, display: Display, policy: Policy) -> RunDirectory:
+def fit(run: RunDirectory, plan: Plan, display: Display) -> RunDirectory:
     """Train from the newest checkpoint, or from the start, to the end.
 
     Raises:
-        DivergedError: A loss or a gradient was not finite, and the policy says to stop.
+        DivergedError: A loss or a gradient was not finite, and ``safety`` says to stop.
         StoppedError: A signal came; a checkpoint was saved.
         DataError: A checkpoint or an image cannot be used.
     """
     began = time.monotonic()
     with Interrupts(f"Stopped; go on with: resnets train --resume {run.root}") as interrupts:
-        training = _Training(run, plan, display, policy, interrupts)
+        training = _Training(run, plan, display, interrupts)
         training.go()
         finish(run, plan, training.model, plan.batches(), training.validation, display, time.monotonic() - began)
     return run
@@ -44,9 +45,11 @@ class _Training:
     """The steps of one training, in calls of Keras' ``fit``: each goes over images of one size."""
 
     def __init__(
-        self, run: RunDirectory, plan: Plan, display: Display, policy: Policy, interrupts: Interrupts
+        self, run: RunDirectory, plan: Plan, display: Display, interrupts: Interrupts
     ) -> None:  # fmt: skip
         self._plan, self._display, self._interrupts = plan, display, interrupts
+        if plan.safety.deterministic:
+            backend.current().deterministic()
         recipe, per_epoch = plan.recipe, plan.batches().steps_per_epoch
         steps = recipe.epochs * per_epoch
         self.course = Course(recipe.epochs, per_epoch, recipe.batch_size, rates(recipe, steps))
@@ -57,17 +60,18 @@ class _Training:
         )
         self._validation_feed = Feed(self.validation, len(plan.data.classes))
         keeper = Keeper(run, display)
-        start = self._start(keeper, policy)
+        start = self._start(keeper)
         self._introduce(start)
+        self._left_out = _LeftOut(display)
         self._recorder = Recorder(
-            run, display, self.course, policy, interrupts, keeper=keeper, start=start, redraw=Redraw(run, plan),
+            run, display, self.course, plan.safety, interrupts, keeper=keeper, start=start, redraw=Redraw(run, plan),
             culprits=self._culprits,
         )  # fmt: skip
 
-    def _start(self, keeper: Keeper, policy: Policy) -> Checkpoint | None:
+    def _start(self, keeper: Keeper) -> Checkpoint | None:
         start = keeper.restore(self.model)
         if start is None:
-            if policy.on_divergence == "rollback":
+            if self._plan.safety.on_divergence == "rollback":
                 keeper.save(self.model, 0, {}, 0)
             return None
         if start.step > self.course.steps:
@@ -97,12 +101,13 @@ class _Training:
         while recorder.step < self.course.steps:
             epoch, done = divmod(recorder.step, per_epoch)
             until = epoch + 1 if done else self._plan.of_one_size(epoch)  # an epoch that was broken off is ended first
-            self._batches = self._plan.batches(epoch)
+            self._batches = self._left_out.batches = self._plan.batches(epoch)
             feed = Feed(self._batches, len(self._plan.data.classes))
             with self._watching(feed):
                 self.model.fit(
                     feed.over(range(recorder.step, until * per_epoch)), initial_epoch=epoch, epochs=until,
-                    steps_per_epoch=per_epoch - done, shuffle=False, verbose=0, callbacks=[recorder],
+                    steps_per_epoch=per_epoch - done, shuffle=False, verbose=0,
+                    callbacks=[self._left_out, recorder],
                     validation_data=self._validation_feed.over(range(len(self.validation))),
                 )  # fmt: skip
 
@@ -130,3 +135,19 @@ class _Training:
 
     def _culprits(self, model: keras.Model, step: int) -> tuple[list[str], str]:
         return culprits(self._batches, model, step)
+
+
+class _LeftOut(keras.callbacks.Callback):  # type: ignore[misc]
+    """Names the images that could not be read and were left out of their batches, each once."""
+
+    batches: TrainingBatches
+
+    def __init__(self, display: Display) -> None:
+        super().__init__()
+        self._display, self._said = display, set[str]()
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        for name in [name for name in self.batches.bad if name not in self._said]:
+            self._said.add(name)
+            self._display.end_steps()
+            self._display.say(f"warning  {name} could not be read and was left out: {self.batches.bad[name]}")

@@ -20,6 +20,7 @@ from resnets.recipes.build import build_optimizer
 from resnets.recipes.freezing import freeze, rate_factors
 from resnets.recipes.schedules import image_scale
 from resnets.recipes.spec import Recipe
+from resnets.runs.safety import USUAL, Safety
 
 _AUGMENTATION = ("crop", "pad_mode", "crop_area", "flip", "alternate_flip", "erasing", "mixup", "cutmix")
 
@@ -37,6 +38,7 @@ class Plan:
         policy: Keras dtype policy.
         seed: Decides weights, order and augmentation.
         start: What it starts from instead of random numbers.
+        safety: What is done when something goes wrong.
     """
 
     network_name: str
@@ -47,6 +49,7 @@ class Plan:
     policy: str
     seed: int
     start: Start | None = None
+    safety: Safety = USUAL
 
     def batches(self, epoch: int | None = None) -> TrainingBatches:
         """Return the batches of an epoch and of all others whose images have its size; None is the last one."""
@@ -56,6 +59,7 @@ class Plan:
         return TrainingBatches(
             self.data.splits["train"], seen, len(self.data.classes), batch_size=recipe.batch_size, augmentation=how,
             smoothing=recipe.label_smoothing, seed=self.seed,
+            most_bad=self.safety.most_bad_of(len(self.data.splits["train"])),
         )  # fmt: skip
 
     def seen(self, epoch: int) -> Preprocess:

@@ -8,16 +8,15 @@ from typing import Any
 from resnets import backend
 from resnets.backend.processor import cores, cpu_name
 from resnets.commands._plan import Plan
-from resnets.commands._recorded import read_part, unreadable
+from resnets.commands._recorded import unreadable
 from resnets.errors import UsageError
 from resnets.recipes.resolve import Resolved
 from resnets.runs.directory import FORMAT, RunDirectory, write_csv, write_json, write_text
-from resnets.runs.policy import Policy
 from resnets.runs.record import environment
 
 
 def write_record(
-    run: RunDirectory, plan: Plan, resolved: Resolved, argument: str, policy: Policy,
+    run: RunDirectory, plan: Plan, resolved: Resolved, argument: str,
     *, most: Mapping[str, int] | None = None, data_seed: int | None = None, left_out: Sequence[tuple[str, str]] = (),
 ) -> None:  # fmt: skip
     """Write what a run is about, before it begins: labels, data set, splits, and run.json, which makes it a run.
@@ -27,7 +26,6 @@ def write_record(
         plan: What will be trained.
         resolved: Its recipe with the origin of each number.
         argument: What names the data.
-        policy: What is done when something goes wrong.
         most: How many images of each split were taken, where it was not all of them.
         data_seed: Seed of the splits and of that choice, where it is not the training's.
         left_out: Split and id of the images that cannot be read.
@@ -51,7 +49,7 @@ def write_record(
                  **({"seed": data_seed} if data_seed is not None else {})},
         "preprocess": plan.preprocess.to_dict(),
         "recipe_name": resolved.name, "recipe": plan.recipe.to_dict(), "recipe_origins": dict(resolved.origins),
-        "precision": plan.policy, "seed": plan.seed, "policy": policy.to_dict(), "environment": _machine(),
+        "precision": plan.policy, "seed": plan.seed, "safety": plan.safety.to_dict(), "environment": _machine(),
         **({"weights": plan.start.record} if plan.start else {}),
     })  # fmt: skip
 
@@ -93,13 +91,3 @@ def check_machine(run: RunDirectory, record: Mapping[str, Any]) -> None:
                 f"The run in {run.root} is deterministic, and its {name} were {was.get(name)}, but here they are "
                 f"{now[name]}: it would not come to the same bits. Go on where it began, or begin anew."
             )
-
-
-def read_policy(run: RunDirectory) -> Policy:
-    """Return what the run does when something goes wrong.
-
-    Raises:
-        DataError: The run is damaged.
-    """
-    record = run.read_record()
-    return read_part(run, Policy, "policy") if "policy" in record else Policy()

@@ -12,15 +12,16 @@ from resnets.data.load import load
 from resnets.data.preprocess import Preprocess
 from resnets.data.subset import subset
 from resnets.errors import DataError, UsageError, unknown
+from resnets.networks.sketch import sketch
 from resnets.networks.spec import NetworkSpec
 from resnets.networks.weights.reader import open_weights
 from resnets.recipes.spec import Recipe
 from resnets.runs import checkpoint
 from resnets.runs.directory import RunDirectory
-from resnets.runs.policy import Policy
+from resnets.runs.safety import USUAL, Safety
 
 Tensors = Mapping[str, NDArray[Any]]
-Part = TypeVar("Part", NetworkSpec, Preprocess, Recipe, Policy)
+Part = TypeVar("Part", NetworkSpec, Preprocess, Recipe, Safety)
 
 
 def read_part(run: RunDirectory, kind: type[Part], key: str) -> Part:
@@ -30,6 +31,15 @@ def read_part(run: RunDirectory, kind: type[Part], key: str) -> Part:
         DataError: It is not as it was written.
     """
     return _part(run.read_record(), kind, key, str(run.record))
+
+
+def read_safety(record: dict[str, Any]) -> Safety:
+    """Return what a run does when something goes wrong.
+
+    Raises:
+        DataError: It is not as it was written.
+    """
+    return _part(record, Safety, "safety") if "safety" in record else USUAL  # an imported run has none
 
 
 def _part(record: dict[str, Any], kind: type[Part], key: str, name: str = "The run's record") -> Part:
@@ -59,6 +69,27 @@ def read_weights(run: RunDirectory, weights: str) -> Tensors:
     if weights == "best":
         return best_weights(run)
     return {name: tensor.read() for name, tensor in open_weights(run.trained_weights).tensors.items()}
+
+
+def read_network(run: RunDirectory, classes: int, preprocess: Preprocess, weights: str) -> tuple[NetworkSpec, Tensors]:
+    """Return a run's network and tensors that have all its numbers, before anything is made as large as it says.
+
+    Args:
+        run: The run.
+        classes: How many it has.
+        preprocess: What the network sees.
+        weights: "final" or "best".
+
+    Raises:
+        DataError: The network or the weights are damaged, or are not of one another.
+    """
+    spec, tensors = read_part(run, NetworkSpec, "network"), read_weights(run, weights)
+    numbers = sketch(spec, classes, preprocess.image_shape).parameters
+    if sum(tensor.size for tensor in tensors.values()) < numbers:
+        raise DataError(
+            f"The weights of {run.root} are damaged, or do not fit the run's network, which has {numbers:,} numbers."
+        )
+    return spec, tensors
 
 
 def best_weights(run: RunDirectory) -> Tensors:

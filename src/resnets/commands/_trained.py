@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from resnets.commands._plan import Plan
-from resnets.commands._recorded import check_kind, open_data, read_part, read_weights
+from resnets.commands._recorded import check_kind, open_data, read_network, read_part, read_safety
 from resnets.data.dataset import DataSet
 from resnets.data.load import load_for_labels
 from resnets.data.preprocess import Preprocess
@@ -54,9 +54,10 @@ def open_trained(path: str | Path, weights: str = "final", precision: str = "flo
     dtype = "mixed_bfloat16" if precision == "bfloat16" else "float32"
     run = open_run(path)
     record, classes = run.read_record(), run.read_labels()
-    preprocess, spec = read_part(run, Preprocess, "preprocess"), read_part(run, NetworkSpec, "network")
+    preprocess = read_part(run, Preprocess, "preprocess")
+    spec, tensors = read_network(run, len(classes), preprocess, weights)
     model = build(spec, len(classes), preprocess.image_shape, dtype=dtype)
-    restore(model.weights, read_weights(run, weights))
+    restore(model.weights, tensors)
     return Trained(run, record, classes, preprocess, KerasPredictor(model))
 
 
@@ -80,5 +81,5 @@ def open_plan(run: RunDirectory, data: str | None = None) -> Plan:
                           preprocess.height)  # fmt: skip
     return Plan(
         record["network_name"], read_part(run, NetworkSpec, "network"), dataset, preprocess,
-        read_part(run, Recipe, "recipe"), record["precision"], record["seed"],
+        read_part(run, Recipe, "recipe"), record["precision"], record["seed"], safety=read_safety(record),
     )  # fmt: skip

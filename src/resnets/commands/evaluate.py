@@ -10,15 +10,18 @@ from numpy.typing import NDArray
 
 from resnets.commands._classifier import Classifier, open_classifier
 from resnets.commands._recorded import open_data, pick_split
+from resnets.commands._recorded import unreadable as left_out
 from resnets.data.dataset import Split
 from resnets.data.load import load_for_labels
+from resnets.data.scan import unreadable
+from resnets.errors import unknown
 from resnets.figures.confusion import draw_confusion, draw_mistakes
 from resnets.figures.style import save
 from resnets.measures.accuracy import Accuracy, score
 from resnets.runs.directory import RunDirectory, write_csv, write_json
 from resnets.runs.display import Display
 
-_MISTAKES = 18
+_MISTAKES, _NAMED = 18, 10
 
 
 def evaluate(
@@ -30,6 +33,7 @@ def evaluate(
     engine: str = "auto",
     precision: str = "float32",
     flip_average: bool = False,
+    on_bad_image: str = "error",
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Measure a run.
@@ -43,16 +47,20 @@ def evaluate(
         precision: "float32", "bfloat16", or "auto": bfloat16 where it is faster and agrees with float32.
         flip_average: See each image mirrored too and take the mean of both answers: a little better, at twice the
             work, where a mirrored image keeps its class; worse where it does not (digits).
+        on_bad_image: "error", or "skip": measure on the images that can be read, and say which cannot.
         quiet: Print nothing.
 
     Returns:
-        What is written to evaluation.json: top-1, top-5, loss, per-class precision, recall and F1.
+        What is written to evaluation.json: top-1, top-5, loss, per-class precision, recall and F1; how many images
+        were expected, and which of them could not be read.
 
     Raises:
         DataError: The run or the data cannot be used.
         UsageError: There is no such split, no such weights, no such engine or no such precision.
         MissingPackageError: The engine is not installed.
     """
+    if on_bad_image not in ("error", "skip"):
+        raise unknown("way of dealing with bad images", on_bad_image, ("error", "skip"))
     display = Display(quiet=quiet)
     trained = open_classifier(run, weights, engine, precision, flip_average)
     with display.waiting("reading the data"):
@@ -60,16 +68,26 @@ def evaluate(
             name, part = pick_split(open_data(trained.record), split)
         else:
             name, part = load_for_labels(data, trained.classes, split, channels=trained.preprocess.channels)
+    bad = [] if data else _left_out(trained.record, name)
+    if on_bad_image == "skip":
+        bad += [{"image": f.name, "problem": f.problem} for f in unreadable(part)]
+        part = part.without({row["image"] for row in bad})
     probabilities = trained.probabilities(part, display, f"evaluating {name}")
     accuracy = score(probabilities, part.labels)
     result = {
         "data": data or trained.record["data"]["argument"], "split": name, "weights": weights,
         "engine": trained.choice.engine, "precision": trained.choice.precision, "flip_average": flip_average,
-        **accuracy.to_dict(trained.classes),
+        **accuracy.to_dict(trained.classes), "expected": len(part) + len(bad), "unreadable": bad,
     }  # fmt: skip
     _write(trained, result, accuracy, part, probabilities)
     _report(display, trained.run, result)
     return result
+
+
+def _left_out(record: dict[str, Any], split: str) -> list[dict[str, str]]:
+    """Return the images of a split of the run's own data that were left out when it began."""
+    return [{"image": name, "problem": "left out when the training began"}
+            for own, name in sorted(left_out(record)) if own == split]  # fmt: skip
 
 
 def _write(
@@ -115,11 +133,16 @@ def _write_mistakes(
 
 def _report(display: Display, run: RunDirectory, result: dict[str, Any]) -> None:
     top5 = "" if result["top5"] is None else f", top-5 {100 * result['top5']:.2f} %"
+    of = f"of {result['expected']:,} " if result["unreadable"] else ""
     mirrored = " (each seen mirrored too)" if result["flip_average"] else ""
     display.result(
         f"{result['split']:8} accuracy {100 * result['top1']:.2f} % ± {100 * result['standard_error']:.2f} (standard "
-        f"error) on {result['images']:,} images{mirrored}{top5}, loss {result['loss']:.4f}"
+        f"error) on {result['images']:,} {of}images{mirrored}{top5}, loss {result['loss']:.4f}"
     )
+    for row in result["unreadable"][:_NAMED]:
+        display.say(f"warning  {row['image']} is not among them: {row['problem']}")
+    if (more := len(result["unreadable"]) - _NAMED) > 0:
+        display.say(f"warning  nor are {more} more; evaluation.json names them")
     weakest = sorted((row for row in result["per_class"] if row["images"]), key=lambda row: float(row["f1"]))[:3]
     worst = ", ".join(f"{row['class']} {100 * row['f1']:.1f} %" for row in weakest)
     display.result(f"         lowest F1: {worst}")

@@ -14,7 +14,7 @@ from resnets.backend.processor import cores
 from resnets.commands._fitting import fit
 from resnets.commands._foreign import Foreign, open_foreign, restart
 from resnets.commands._plan import Plan
-from resnets.commands._record import check_machine, check_same, read_policy, write_record
+from resnets.commands._record import check_machine, check_same, write_record
 from resnets.commands._trained import open_plan
 from resnets.data.dataset import DataSet
 from resnets.data.load import load, locate, sizes
@@ -31,12 +31,11 @@ from resnets.recipes.resolve import Resolved, resolve
 from resnets.runs import checkpoint
 from resnets.runs.directory import RunDirectory, create, open_run
 from resnets.runs.display import Display
-from resnets.runs.interrupts import Interrupts
-from resnets.runs.policy import Policy
+from resnets.runs.interrupts import STOPPED_EARLY, Interrupts
+from resnets.runs.safety import USUAL, Safety
 
 _MOST_CHECKED_BYTES = 2 << 30
 _FROM_WEIGHTS = {None: "finetune", "fast": "fast-finetune"}  # a recipe -> the one in its place for given weights
-_USUAL = Policy()
 
 
 def train(
@@ -54,7 +53,7 @@ def train(
     seed: int = 0,
     output: Path | None = None,
     go_on: bool = False,
-    policy: Policy = _USUAL,
+    safety: Safety = USUAL,
     strict: bool = False,
     quiet: bool = False,
 ) -> RunDirectory:
@@ -76,7 +75,7 @@ def train(
         seed: Decides weights, splits, order and augmentation.
         output: The run directory; None makes one under runs/.
         go_on: Where ``output`` holds a run of the same training already, go on with it, or leave it if it is finished.
-        policy: What is done when something goes wrong.
+        safety: What is done when something goes wrong.
         strict: Refuse, instead of warning of them, data whose results would be doubtful and a precision that the
             machine lacks.
         quiet: Print nothing.
@@ -87,12 +86,12 @@ def train(
     Raises:
         UsageError: A name, number or file is wrong. Nothing was written.
         DataError: The data cannot be used. Nothing was written.
-        DivergedError: A loss or a gradient was not finite, and the policy says to stop.
+        DivergedError: A loss or a gradient was not finite, and ``safety`` says to stop.
         StoppedError: A signal came; a checkpoint was saved, unless there was nothing to save.
     """
     _check_arguments(seed, bool(weights), bool(scaling or keep_head or partial), go_on and not output)
     display, data = Display(quiet=quiet), locate(data)
-    with Interrupts("Stopped before the training began; the same command begins it."):
+    with Interrupts(STOPPED_EARLY):
         with display.waiting("reading the data"):
             dataset = load(data, seed=seed)
             preprocess, size_reason = derive(dataset, image_size)
@@ -110,16 +109,16 @@ def train(
                                                   len(dataset.classes), dataset.flip, fixed),
         )  # fmt: skip
         precision = choose_precision(resolved.recipe.precision, strict)
-        plan = _settle(network, dataset, preprocess, resolved, precision, seed, foreign)
+        plan = _settle(network, dataset, preprocess, resolved, precision, seed, foreign, safety)
         if go_on and output and (output / "run.json").is_file():
             return _go_on(open_run(output), plan, quiet)
-        plan, left_out, remark = _check_files(plan, policy, display)
+        plan, left_out, remark = _check_files(plan, display)
         if remark and strict:
             raise DataError(f"{remark[0].upper()}{remark[1:]}; strict refuses that.")
         plan.batches()  # refuses a batch that is too large before anything is written
         run = create(output, f"{dataset.name}-{plan.network_name}")
         try:
-            write_record(run, plan, resolved, data, policy, left_out=left_out)
+            write_record(run, plan, resolved, data, left_out=left_out)
         except BaseException:
             shutil.rmtree(run.root, ignore_errors=True)
             raise
@@ -127,7 +126,7 @@ def train(
         _introduce(display, run, plan, resolved, {"image size": size_reason, "precision": precision.reason})
         for warning in filter(None, (remark, precision.warning)):
             display.say(f"warning  {warning}")
-        return fit(run, plan, display, policy)
+        return fit(run, plan, display)
 
 
 def resume(path: str | Path, quiet: bool = False) -> RunDirectory:
@@ -151,15 +150,13 @@ def _go_on(run: RunDirectory, asked: Plan | None, quiet: bool) -> RunDirectory:
         check_same(run, record, asked)
     if run.finished:
         return run
-    policy = read_policy(run)
-    if policy.deterministic:
+    display, plan = Display(run.log, quiet), open_plan(run)
+    if plan.safety.deterministic:
         check_machine(run, record)
-    display = Display(run.log, quiet)
-    plan = open_plan(run)
     if "weights" in record and checkpoint.load_newest(run.checkpoints) is None:
         plan = replace(plan, start=restart(record["weights"], plan.spec, len(plan.data.classes), plan.preprocess))
     display.say(f"resume   {run.root}")
-    return fit(run, plan, display, policy)
+    return fit(run, plan, display)
 
 
 def _check_arguments(seed: int, weights: bool, about_weights: bool, nowhere: bool) -> None:
@@ -173,12 +170,12 @@ def _check_arguments(seed: int, weights: bool, about_weights: bool, nowhere: boo
 
 def _settle(
     network: str | NetworkSpec, dataset: DataSet, preprocess: Preprocess, resolved: Resolved, precision: Precision,
-    seed: int, foreign: Foreign | None,
+    seed: int, foreign: Foreign | None, safety: Safety,
 ) -> Plan:  # fmt: skip
     """Put together what is trained; refuses images that the network cannot take and batches that cannot be filled."""
     name, spec = _choose_network(network, preprocess)
     start = foreign.start(len(dataset.classes), preprocess) if foreign else None
-    plan = Plan(name, spec, dataset, preprocess, resolved.recipe, precision.policy, seed, start)
+    plan = Plan(name, spec, dataset, preprocess, resolved.recipe, precision.policy, seed, start, safety)
     for seen in (preprocess, *map(plan.seen, range(resolved.recipe.epochs))):
         check_image_shape(spec, len(dataset.classes), seen.image_shape)
     plan.batches()
@@ -194,11 +191,11 @@ def _choose_network(network: str | NetworkSpec, preprocess: Preprocess) -> tuple
     return network, named_network(network)
 
 
-def _check_files(plan: Plan, policy: Policy, display: Display) -> tuple[Plan, list[tuple[str, str]], str]:
+def _check_files(plan: Plan, display: Display) -> tuple[Plan, list[tuple[str, str]], str]:
     """Decode every image once before hours are spent; folders above 2 GiB are left to ``resnets data check``.
 
     Returns:
-        The plan, without the images that cannot be read where the policy skips them; the split and name of each of
+        The plan, without the images that cannot be read where ``safety`` skips them; the split and name of each of
         these; and what makes the results doubtful, or "".
     """
     data = plan.data
@@ -211,7 +208,7 @@ def _check_files(plan: Plan, policy: Policy, display: Display) -> tuple[Plan, li
     if bad := findings.unreadable:
         shown = "; ".join(f"{f.name} (class {data.classes[f.label]!r}, {f.split}): {f.problem}" for f in bad[:5])
         shown += f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
-        if len(bad) > (most := policy.most_bad_of(len(paths))):
+        if len(bad) > (most := plan.safety.most_bad_of(len(paths))):
             skip = f"at most {most} would be skipped (--most-bad-images)" if most else "--on-bad-image skip skips a few"
             raise DataError(f"{len(bad)} images cannot be read: {shown}. Replace or remove them; {skip}.")
         plan = replace(plan, data=data.without(set(left_out)))

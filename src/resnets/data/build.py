@@ -30,6 +30,14 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+class _BadImageError(DataError):
+    """An image of a split that cannot be read."""
+
+    def __init__(self, place: int, error: UnreadableImageError) -> None:
+        super().__init__(f"{error}. Remove it, or see 'resnets data check'.")
+        self.place, self.reason = place, error.reason
+
+
 class _Reader:
     """Gives the images of a split at the network's size; files are decoded on all cores."""
 
@@ -43,14 +51,15 @@ class _Reader:
         """Return the images at these positions, each brought to size by ``shape(pixels, place in the batch)``."""
 
         def one(place: int) -> Pixels:
-            return shape(self.preprocess.read(self.split.images[int(index[place])]), place)
+            number = int(index[place])
+            try:
+                return shape(self.preprocess.read(self.split.images[number]), place)
+            except UnreadableImageError as error:
+                raise _BadImageError(number, error) from error
 
         if self._pool is None:
             return np.stack([one(place) for place in range(len(index))])
-        try:
-            return np.stack(list(self._pool.map(one, range(len(index)))))
-        except UnreadableImageError as error:
-            raise DataError(f"{error}. Remove it, or see 'resnets data check'.") from error
+        return np.stack(list(self._pool.map(one, range(len(index)))))
 
     def fit_all(self) -> None:
         """Bring the images of an array to the network's size once, where memory allows, instead of in every epoch."""
@@ -140,6 +149,10 @@ class TrainingBatches:
         augmentation: What is done to the images.
         smoothing: Share of each target that is spread over all classes.
         seed: With the epoch and the index it decides order and augmentation.
+        most_bad: Images that may turn out to be unreadable; their batches are smaller by them.
+
+    Attributes:
+        bad: The images that turned out to be unreadable, and why.
 
     Raises:
         UsageError: The batch is larger than the split.
@@ -155,6 +168,7 @@ class TrainingBatches:
         augmentation: Augmentation,
         smoothing: float = 0,
         seed: int = 0,
+        most_bad: int = 0,
     ) -> None:
         if batch_size > len(split):
             raise UsageError(
@@ -166,6 +180,9 @@ class TrainingBatches:
         self._epoch: tuple[int, NDArray[np.int64], Draws] | None = None
         self._mean = np.round(np.asarray(preprocess.mean) * 255).astype(np.uint8)
         self.split, self.preprocess = split, preprocess
+        self.bad: dict[str, str] = {}
+        self._bad_places: list[int] = []
+        self._most_bad = most_bad
 
     @property
     def steps_per_epoch(self) -> int:
@@ -176,9 +193,29 @@ class TrainingBatches:
         """Return images (n, h, w, c) and targets (n, classes) of one step, counted from the start of the training.
 
         Raises:
-            DataError: A file cannot be decoded; the message names it.
+            DataError: A file cannot be decoded; the message names it. Or too many cannot, or all of the batch.
         """
+        while True:
+            try:
+                return self._batch(step)
+            except _BadImageError as error:
+                self._leave_out(error)
+
+    def _leave_out(self, error: _BadImageError) -> None:
+        name = self.split.ids[error.place]
+        if len(self.bad) >= self._most_bad:
+            raise DataError(
+                f"{error} {len(self.bad)} others were skipped before it, the most allowed (--most-bad-images)."
+                if self.bad
+                else str(error)
+            ) from error
+        self.bad[name] = error.reason
+        self._bad_places.append(error.place)
+
+    def _batch(self, step: int) -> tuple[Floats, Floats]:
         index, draws = self._of_step(step)
+        if not len(index):
+            raise DataError("None of the images of a batch can be read; see 'resnets data check'.")
         images = self.preprocess.normalise(self._pixels(index, draws))
         if self._how.erasing:
             images = augment.erase(images, draws, self._how.erasing)
@@ -194,6 +231,8 @@ class TrainingBatches:
         epoch, place = divmod(step, self.steps_per_epoch)
         order, draws = self._of_epoch(epoch)
         index = order[place * self._size : (place + 1) * self._size]
+        if self._bad_places:
+            index = index[~np.isin(index, self._bad_places)]
         return index, augment.take(draws, index)
 
     def _pixels(self, index: NDArray[np.int64], draws: Draws) -> Pixels:

@@ -46,6 +46,10 @@ class Split:
             images = [self.images[i] for i in index]
         return Split(images, self.labels[index], tuple(self.ids[i] for i in index))
 
+    def without(self, names: Set[str]) -> Split:
+        """Return the images that have none of these ids."""
+        return self.take(np.array([i for i, own in enumerate(self.ids) if own not in names], np.int64))
+
     def sample(self, most: int, seed: int = 0) -> Split:
         """Return at most so many images, drawn at random, in the order of the split; it may be sorted by class."""
         return self.take(np.sort(np.random.default_rng(seed).permutation(len(self))[:most]))
@@ -88,11 +92,11 @@ class DataSet:
         """
         splits = {}
         for name, split in self.splits.items():
-            kept = np.array([i for i, own in enumerate(split.ids) if (name, own) not in names], np.int64)
-            splits[name] = split.take(kept) if len(kept) < len(split) else split
+            gone = {own for part, own in names if part == name}
+            splits[name] = split.without(gone) if gone else split
             left = np.bincount(splits[name].labels, minlength=len(self.classes))
-            if (gone := np.flatnonzero((left == 0) & (np.bincount(split.labels, minlength=len(left)) > 0))).size:
-                raise DataError(f"No image of the class {self.classes[gone[0]]!r} in {name} can be read.")
+            if (lost := np.flatnonzero((left == 0) & (np.bincount(split.labels, minlength=len(left)) > 0))).size:
+                raise DataError(f"No image of the class {self.classes[lost[0]]!r} in {name} can be read.")
         return replace(self, splits=splits)
 
     def fingerprint(self) -> str:

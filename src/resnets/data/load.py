@@ -16,7 +16,7 @@ from PIL import Image
 
 from resnets.data.catalog import DATASETS
 from resnets.data.dataset import DataSet, Images, Split
-from resnets.data.decode import FORMATS, is_grey
+from resnets.data.decode import UnreadableImageError, look
 from resnets.data.published import read_named, read_tfds
 from resnets.data.sources import Source, read_path
 from resnets.data.spec import DataSpec
@@ -228,11 +228,11 @@ def _measure(split: Split) -> tuple[int, int]:
     sides, grey = [], []
     for path in split.images[:: max(1, len(split) // 500)]:
         try:
-            with Image.open(path, formats=FORMATS) as image:
-                sides.append(min(image.size))
-                grey.append(is_grey(image))
-        except (OSError, SyntaxError, ValueError):  # the scan names unreadable files; here they tell nothing
+            width, height, colourless = look(path)
+        except UnreadableImageError:  # the scan names them; here they tell nothing
             continue
+        sides.append(min(width, height))
+        grey.append(colourless)
     if not sides:
         return 1, 3
     return int(statistics.median(sides)), 1 if all(grey) else 3

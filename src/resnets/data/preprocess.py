@@ -76,6 +76,7 @@ class Preprocess:
                 "Preprocessing takes a height, a width and a channel count of at least 1, and a mean and a deviation "
                 f"per channel, not {self.image_shape} with {self.mean} and {self.std}."
             )
+        check_side(max(self.height, self.width))
         if min(self.std) <= 0:
             raise UsageError(f"The deviations of preprocessing must be above 0, not {self.std}.")
 

@@ -47,6 +47,11 @@ def scan(splits: Mapping[str, Split]) -> Iterator[ImageFacts]:
                 yield from pool.map(partial(_look, name, split), places)
 
 
+def unreadable(split: Split) -> list[ImageFacts]:
+    """Return the images of a split that cannot be read."""
+    return [facts for facts in scan({"": split}) if facts.problem]
+
+
 def _look(split_name: str, split: Split, position: int) -> ImageFacts:
     name, label = split.ids[position], int(split.labels[position])
     image = split.images[position]

@@ -18,6 +18,10 @@ Norm = Literal["batch", "group", "none"]
 Initializer = Literal["he_fan_out", "he_normal", "glorot_uniform"]
 
 
+_MOST_BLOCKS, _WIDEST = 2_000, 16_384  # resnet1202 has 600 blocks; beyond any network that was ever trained
+_WIDTHS = ("widths", "head_widths", "stem_inner", "stem_width")
+
+
 @dataclass(frozen=True, kw_only=True)
 class NetworkSpec:
     """A network of the residual family, to the last number. Classes and image shape are given when it is built.
@@ -121,6 +125,12 @@ class NetworkSpec:
             raise UsageError(
                 f"depths {self.depths} and widths {self.widths} must be of one length, at least 1: a number per stage."
             )
+        if sum(self.depths) > _MOST_BLOCKS:
+            raise UsageError(f"depths can add up to at most {_MOST_BLOCKS:,} blocks, not {sum(self.depths):,}.")
+        for field in (*_WIDTHS, "expansion", "groups"):
+            value = getattr(self, field)
+            if max(value if isinstance(value, tuple) else (value,), default=1) > _WIDEST:
+                raise UsageError(f"{field} can be at most {_WIDEST:,}, not {value}.")
         for field in ("depths", "widths", "head_widths", "stem_inner"):
             if any(not isinstance(n, int) or n < 1 for n in getattr(self, field)):
                 raise UsageError(f"{field} must be whole numbers of at least 1, not {getattr(self, field)}.")

@@ -17,7 +17,7 @@ from resnets.runs.directory import RunDirectory, write_csv, write_json
 from resnets.runs.display import Display
 from resnets.runs.interrupts import Interrupts
 from resnets.runs.keeper import Keeper, restore_metrics
-from resnets.runs.policy import MOST_ROLLBACKS, MOST_SKIPPED_STEPS, Policy
+from resnets.runs.safety import MOST_ROLLBACKS, MOST_SKIPPED_STEPS, Safety
 
 TIME_COLUMNS = ("images_per_second", "seconds")
 Culprits = Callable[[keras.Model, int], tuple[Sequence[str], str]]
@@ -52,7 +52,7 @@ class Recorder(keras.callbacks.Callback):
         run: Where to write.
         display: What is shown.
         course: How long the training is.
-        policy: What is done when something goes wrong.
+        safety: What is done when something goes wrong.
         interrupts: Knows whether a signal came.
         start: The checkpoint that the training goes on from, or None.
         redraw: Draws the curves anew, where it is time.
@@ -64,7 +64,7 @@ class Recorder(keras.callbacks.Callback):
         run: RunDirectory,
         display: Display,
         course: Course,
-        policy: Policy,
+        safety: Safety,
         interrupts: Interrupts,
         *,
         keeper: Keeper,
@@ -73,7 +73,7 @@ class Recorder(keras.callbacks.Callback):
         culprits: Culprits,
     ) -> None:
         super().__init__()
-        self._run, self._display, self._course, self._policy = run, display, course, policy
+        self._run, self._display, self._course, self._safety = run, display, course, safety
         self._interrupts, self._keeper, self._redraw, self._culprits = interrupts, keeper, redraw, culprits
         state = start.state if start else {}
         self.step = self._first_step = start.step if start else 0
@@ -120,7 +120,7 @@ class Recorder(keras.callbacks.Callback):
         self._display.step(done, steps, epoch + 1, self._course.epochs, values)
         if done == steps:
             self.pending = values
-        elif self._interrupts.asked or self._keeper.minutes_since > self._policy.save_minutes:
+        elif self._interrupts.asked or self._keeper.minutes_since > self._safety.save_minutes:
             self._save(metrics=True)
             if self._interrupts.asked:
                 self._stop()
@@ -164,9 +164,9 @@ class Recorder(keras.callbacks.Callback):
         images, how = self._culprits(self.model, self.step - 1)
         named = f"{how}: {', '.join(images[:5])}{f' and {len(images) - 5} more' if len(images) > 5 else ''}"
         self._skipped += 1
-        if self._policy.on_divergence == "skip" and self._skipped <= MOST_SKIPPED_STEPS:
+        if self._safety.on_divergence == "skip" and self._skipped <= MOST_SKIPPED_STEPS:
             self._display.say(f"warning  the {what} was not finite at step {self.step}, which was skipped; {named}")
-        elif self._policy.on_divergence == "rollback" and self._rollbacks < MOST_ROLLBACKS:
+        elif self._safety.on_divergence == "rollback" and self._rollbacks < MOST_ROLLBACKS:
             self._rollbacks += 1
             start = self._keeper.restore(self.model)
             back = f"back to the weights of step {start.step if start else 0}"
@@ -183,7 +183,7 @@ class Recorder(keras.callbacks.Callback):
         tried = {"skip": f"; {MOST_SKIPPED_STEPS} steps before it were skipped already",
                  "rollback": f"; it was rolled back {MOST_ROLLBACKS} times already"}  # fmt: skip
         raise DivergedError(
-            f"The {what} {became} at step {self.step} (epoch {epoch}){tried.get(self._policy.on_divergence, '')}; "
+            f"The {what} {became} at step {self.step} (epoch {epoch}){tried.get(self._safety.on_divergence, '')}; "
             f"{f'{named}. T' if named else 't'}rain again with a lower --learning-rate, or with --set clip_norm=1. "
             f"Where it began: resnets diagnose {self._run.root}"
         )

@@ -64,10 +64,11 @@ def save(folder: Path, checkpoint: Checkpoint, keep: set[int]) -> Path:
     """
     temporary = folder / f".tmp-{checkpoint.step}-{os.getpid()}"
     files = _files(checkpoint)
+    folder.mkdir(parents=True, exist_ok=True)
     try:
         require_space(folder, 2 * sum(map(len, files.values())))
         shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
+        temporary.mkdir()
         for name, content in files.items():
             write_bytes(temporary / name, content)
         _sync(temporary)

@@ -21,7 +21,8 @@ _RECORD_KINDS = {
     "network_name": str, "network": dict, "data": dict, "preprocess": dict, "recipe": dict, "precision": str,
     "seed": int, "environment": dict,
 }  # fmt: skip
-_MORE_OF_RECORD = {"format", "recipe_name", "recipe_origins", "policy", "weights"}
+_LARGEST_JSON = 64 * 2**20
+_MORE_OF_RECORD = {"format", "recipe_name", "recipe_origins", "safety", "weights"}
 
 
 class RunDirectory:
@@ -72,6 +73,9 @@ class RunDirectory:
         record = read_json(self.record)
         if record.get("format") != FORMAT:
             raise DataError(f"{self.record} has format {record.get('format')!r}, this version reads format {FORMAT}.")
+        for key in record:
+            if key not in {*_RECORD_KINDS, *_MORE_OF_RECORD}:
+                raise DataError(f"{self.record} is damaged: it has {key!r}, which no run has.")
         for key, kind in _RECORD_KINDS.items():
             if not isinstance(record.get(key), kind):
                 raise DataError(f"{self.record} is damaged: {key!r} is {record.get(key, 'missing')!r}.")
@@ -153,7 +157,7 @@ def open_run(path: str | Path) -> RunDirectory:
     """
     root = Path(path)
     if root.name == _LATEST and root.is_file():
-        root = root.parent / root.read_text(encoding="utf-8", errors="replace").strip()
+        root = root.parent / Path(root.read_text(encoding="utf-8", errors="replace").strip() or _LATEST).name
     if not (root / "run.json").is_file():
         near = sorted(p.parent for p in runs_folder().glob("*/run.json"))[-3:]
         hint = f"runs here: {', '.join(map(str, near))}." if near else "train one first: resnets train DATA."
@@ -243,14 +247,24 @@ def read_json(path: Path) -> dict[str, Any]:
         DataError: It is not there or damaged.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        if path.stat().st_size > _LARGEST_JSON:
+            raise DataError(f"{path} is larger than anything that is written here: {path.stat().st_size:,} bytes.")
+        values = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
     except FileNotFoundError:
         raise DataError(f"{path} is missing.") from None
+    except RecursionError:
+        raise DataError(f"{path} is damaged: it is nested too deeply.") from None
+    except DataError:
+        raise
     except ValueError as error:
         raise DataError(f"{path} is damaged: {error}.") from None
     if not isinstance(values, dict):
         raise DataError(f"{path} holds no JSON object.")
     return values
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number")
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]], mark: bool = True) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from resnets.errors import StoppedError
 
+STOPPED_EARLY = "Stopped before the training began; the same command begins it."
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 

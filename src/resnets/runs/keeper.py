@@ -14,7 +14,7 @@ from resnets.runs import checkpoint
 from resnets.runs.checkpoint import Checkpoint
 from resnets.runs.directory import RunDirectory
 from resnets.runs.display import Display
-from resnets.runs.policy import MOST_FAILED_SAVES
+from resnets.runs.safety import MOST_FAILED_SAVES
 
 
 class Keeper:

@@ -1,4 +1,4 @@
-"""Policy: what a training does when something goes wrong. A training in which nothing does never notices it."""
+"""Safety: what a training does when something goes wrong. A training in which nothing does never notices it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST_FAILED_SAVES = 3  # in a row
 
 
 @dataclass(frozen=True, kw_only=True)
-class Policy:
+class Safety:
     """What a training does when something goes wrong.
 
     Attributes:
@@ -37,7 +37,7 @@ class Policy:
 
     def __post_init__(self) -> None:
         records.check_kinds(self)
-        for name, hint in records.hints(Policy).items():
+        for name, hint in records.hints(Safety).items():
             if (valid := get_args(hint)) and getattr(self, name) not in valid:
                 raise unknown(name, getattr(self, name), valid)
         if not 0 <= self.most_bad_images < 1:
@@ -54,10 +54,13 @@ class Policy:
         return records.to_dict(self)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Policy:
+    def from_dict(cls, values: Mapping[str, Any]) -> Safety:
         """Read back :meth:`to_dict`. The schema is closed.
 
         Raises:
             UsageError: A key is unknown, or a value is refused.
         """
-        return records.from_dict(cls, values, "policy")
+        return records.from_dict(cls, values, "safety")
+
+
+USUAL = Safety()
