@@ -418,3 +418,10 @@ def test_a_network_learns(name: str) -> None:
     x = noise(16, 8, 8, 1) + labels[:, None, None, None]
     losses = [float(model.train_on_batch(x, labels)) for _ in range(12)]
     assert losses[-1] < losses[0] / 2
+
+
+def test_a_network_of_a_varied_name_trains_like_any_other() -> None:
+    model = build("resnet8:drop_path=0.2:widths=4,8,16:stem_width=4", 3, (12, 12, 3))
+    model.compile("sgd", keras.losses.CategoricalCrossentropy(from_logits=True))
+    images, targets = np.zeros((4, 12, 12, 3), np.float32), np.eye(3, dtype=np.float32)[[0, 1, 2, 0]]
+    assert np.isfinite(model.fit(images, targets, verbose=0).history["loss"]).all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,7 +84,7 @@ def build(
     inputs = keras.layers.Input(image_shape, name="image")
     outputs = logits(KerasMaker(spec, dtype, portable), inputs, classes)
     with room_for_depth(spec.layers):
-        return keras.Model(inputs, outputs, name=name.replace("-", "_"))
+        return keras.Model(inputs, outputs, name=re.sub(r"[^\w.]", "_", name))
 
 
 def features(model: keras.Model) -> keras.Model:

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from resnets.errors import DivergedError
+from resnets.errors import DataError, DivergedError
 from resnets.runs.checkpoint import Checkpoint
 from resnets.runs.directory import RunDirectory, write_csv, write_json
 from resnets.runs.display import Display
@@ -75,7 +75,7 @@ class Recorder(keras.callbacks.Callback):
         super().__init__()
         self._run, self._display, self._course, self._safety = run, display, course, safety
         self._interrupts, self._keeper, self._redraw, self._culprits = interrupts, keeper, redraw, culprits
-        state = start.state if start else {}
+        state = _checked(start.state) if start else {}
         self.step = self._first_step = start.step if start else 0
         self._rows: list[dict[str, Any]] = list(state.get("history", ()))
         self._best = (int(state.get("best_step", 0)), float(state.get("best_val_accuracy", -1)))
@@ -221,3 +221,18 @@ class Recorder(keras.callbacks.Callback):
             f"go on with: resnets train --resume {self._run.root}"
         )
         self._interrupts.check()
+
+
+def _checked(state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the state of a checkpoint, if it is one that is written here.
+
+    Raises:
+        DataError: It is not.
+    """
+    rows, pending = state.get("history", []), state.get("pending") or {}
+    numbers = [state.get(name, 0) for name in ("best_step", "best_val_accuracy", "seconds_in_epoch", "rollbacks")]
+    known = isinstance(rows, list) and all(isinstance(row, dict) for row in (*rows, pending))
+    values = [*numbers, *(value for row in (*rows, pending) for value in row.values())] if known else [None]
+    if not all(isinstance(value, int | float) for value in values):
+        raise DataError("The checkpoint's state is not one that a training has; it was changed by somebody.")
+    return state

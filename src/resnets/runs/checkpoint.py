@@ -137,17 +137,22 @@ def load_step(folder: Path, step: int) -> Checkpoint:
 def _whole(paths: list[Path]) -> Iterator[Checkpoint]:
     """Yield those that verify."""
     for place, path in enumerate(paths):
-        if _verifies(path):
+        if not _verifies(path):
+            continue
+        try:
             groups = {file.stem: load_file(file) for file in sorted(path.glob("*.safetensors"))}
             state = read_json(path / "state.json")
-            yield Checkpoint(int(state["step"]), state, groups, tuple(other.name for other in paths[:place]))
+        except (DataError, OSError, SafetensorError):  # whole, but not written here
+            continue
+        if state.get("step") == _step(path):
+            yield Checkpoint(_step(path), state, groups, tuple(other.name for other in paths[:place]))
 
 
 def _verifies(path: Path) -> bool:
     try:
         manifest = read_json(path / _MANIFEST)
         return bool(manifest) and all(_describe(path / name) == entry for name, entry in manifest.items())
-    except (DataError, OSError, SafetensorError):
+    except (DataError, OSError):
         return False
 
 

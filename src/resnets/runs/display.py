@@ -33,6 +33,7 @@ class Display:
         self.log = log
         self._live: Progress | None = None
         self._last_heartbeat = 0.0
+        self._log_failed = False
 
     def say(self, text: str) -> None:
         """Print a line and log it."""
@@ -40,9 +41,15 @@ class Display:
         self._write(text)
 
     def _write(self, text: str) -> None:
-        if self.log is not None:
+        if self.log is None:
+            return
+        try:
             with self.log.open("a", encoding="utf-8") as file:
                 file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}\n")
+        except OSError as error:  # what is worth hours does not end for want of a line
+            if not self._log_failed:
+                self._log_failed = True
+                self.console.print(f"warning  {self.log} cannot be written ({error.strerror or error})", markup=False)
 
     def result(self, text: str) -> None:
         """Print a result to stdout and log it."""

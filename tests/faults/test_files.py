@@ -1,0 +1,211 @@
+"""Run directories from a stranger: whatever is written in them, a sentence comes of it, soon, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import pytest
+
+from tests.networks.weights.hostile import KINDS as WEIGHTS
+
+from .conftest import REPOSITORY, Told, Trainings
+
+SOURCE = REPOSITORY / "src" / "resnets"
+
+
+def record(**changes: Any) -> Callable[[Path], None]:
+    """Change fields of run.json; "network.depths" is one within a part, ... takes a field away."""
+
+    def change(run: Path) -> None:
+        values = json.loads((run / "run.json").read_text(encoding="utf-8"))
+        for name, value in changes.items():
+            *parts, last = name.split("__")
+            place = values
+            for part in parts:
+                place = place[part]
+            if value is ...:
+                del place[last]
+            else:
+                place[last] = value
+        (run / "run.json").write_text(json.dumps(values), encoding="utf-8")
+
+    return change
+
+
+def text(name: str, content: str | bytes) -> Callable[[Path], None]:
+    """Replace a file."""
+    raw = content.encode() if isinstance(content, str) else content
+    return lambda run: (run / name).write_bytes(raw) and None  # type: ignore[func-returns-value]
+
+
+def checkpoint(name: str, content: bytes) -> Callable[[Path], None]:
+    """Replace a file of each checkpoint, with a manifest that is right."""
+
+    def change(run: Path) -> None:
+        import hashlib
+
+        for folder in (run / "checkpoints").glob("step-*"):
+            (folder / name).write_bytes(content)
+            manifest = json.loads((folder / "manifest.json").read_text())
+            manifest[name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+            (folder / "manifest.json").write_text(json.dumps(manifest))
+
+    return change
+
+
+def _linked(run: Path) -> None:
+    with h5py.File(run / "model.weights.h5", "w") as file:
+        file["layers"] = h5py.ExternalLink("/etc/passwd", "/x")
+
+
+def _elsewhere(run: Path) -> None:
+    (run / "model.weights.h5").unlink()
+    (run / "model.weights.h5").symlink_to("/dev/zero")
+
+
+DEEP = "[" * 100_000 + "]" * 100_000
+RUNS: dict[str, tuple[str, Callable[[Path], None]]] = {
+    "a field that no run has": ("'pickle', which no run has", record(pickle="x")),
+    "a network field that there is not": ("no network field", record(network__lambda="os.system('true')")),
+    "no network": ("'network' is 'missing'", record(network=...)),
+    "a network of words": ("'network' is 'resnet50'", record(network="resnet50")),
+    "depths without end": ("at most 2,000 blocks", record(network__depths=[10**9, 1, 1])),
+    "depths of 10,000 digits": ("damaged", text("run.json", '{"format": 1' + "0" * 10_000 + "}")),
+    "widths of a milliard": ("at most 16,384", record(network__widths=[10**9, 16, 16])),
+    "widths that are too wide for the weights": ("has .* numbers", record(network__widths=[16_384, 16_384, 16_384])),
+    "an expansion of a million": ("at most 16,384", record(network__expansion=10**6)),
+    "depths that are negative": ("at least 1", record(network__depths=[-1, 1, 1])),
+    "depths that are true": ("whole numbers", record(network__depths=[True, 1, 1])),
+    "a stem that is a path": ("no stem kind", record(network__stem="../../etc/passwd")),
+    "images of a milliard pixels": ("between 1 and 4096", record(preprocess__height=10**9)),
+    "a mean that is no number": ("damaged", text("run.json", '{"format": NaN}')),
+    "a deviation of nothing": ("above 0", record(preprocess__std=[0.0, 1.0, 1.0])),
+    "epochs without end": ("at most 100000", record(recipe__epochs=10**12)),
+    "a recipe field that there is not": ("no recipe field", record(recipe__callback="os.system")),
+    "a safety field that there is not": ("no safety field", record(safety__hook="os.system")),
+    "a format of the future": ("has format 99", record(format=99)),
+    "JSON nested a hundred thousand deep": ("nested too deeply", text("run.json", f'{{"format": {DEEP}}}')),
+    "JSON of 100 MB": ("larger than anything", text("run.json", b" " * 10**8)),
+    "JSON that is a list": ("no JSON object", text("run.json", "[]")),
+    "JSON that is rubbish": ("is damaged", text("run.json", b"\x80\x04cos\nsystem\n.")),
+    "labels that are no text": ("not UTF-8", text("labels.txt", b"\xff\xfe\x00")),
+    "labels of too many classes": ("has .* numbers", text("labels.txt", "x\n" * 1_000_000)),
+    "weights that are a pickle": ("model.weights.h5", text("model.weights.h5", b"\x80\x02cos\nsystem\nq\x00.")),
+    "weights that link to another file": ("links 'layers' to somewhere else", _linked),
+    "weights without end": ("is missing", _elsewhere),
+    "weights that are empty": ("model.weights.h5", text("model.weights.h5", b"")),
+    "a checkpoint whose tensors are larger than the file": (
+        "damaged", checkpoint("model.safetensors", struct.pack("<Q", 2**62) + b"{}")
+    ),
+    "a checkpoint of rubbish": ("damaged", checkpoint("model.safetensors", b"rubbish")),
+    "a checkpoint whose state is nested deep": ("damaged", checkpoint("state.json", DEEP.encode())),
+    "a checkpoint whose state is of another kind": ("damaged", checkpoint("state.json", b'{"step": "import os"}')),
+}  # fmt: skip
+
+CHILD = """
+import json, resource, sys, time
+from resnets.backend.startup import start
+start()
+import h5py, keras, PIL.Image, resnets
+import resnets.networks.weights.archive, resnets.networks.weights.torch_legacy, resnets.networks.weights.safetensors
+from resnets.commands._recorded import read_network, read_safety
+from resnets.commands._trained import open_plan, open_trained
+from resnets.data.preprocess import Preprocess
+from resnets.errors import ResnetsError
+from resnets.runs import checkpoint
+from resnets.runs.directory import open_run
+
+events, own = [], {"path": "", "data": ""}
+usual = (sys.prefix, sys.base_prefix, *resnets.__path__)
+
+def watch(event, arguments):
+    if event in ("os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "socket.connect", "marshal.loads",
+                 "pickle.find_class", "os.remove", "os.rename", "os.mkdir", "shutil.rmtree"):
+        events.append(event)
+    if event == "open":
+        path, mode = str(arguments[0]), str(arguments[1])
+        if not path.startswith((own["path"], own["data"], *usual)) or "w" in mode or "a" in mode:
+            events.append(f"open {path} {mode}")
+
+def use(path):
+    own["path"] = path
+    events.clear()
+    began = time.monotonic()
+    try:
+        run = open_run(path)
+        open_plan(run)
+        checkpoint.load_newest(run.checkpoints)
+        open_trained(path)
+        said = "TAKEN"
+    except ResnetsError as error:
+        said = f"{type(error).__name__}: {error}"
+    except BaseException as error:
+        said = f"NOT OURS {type(error).__name__}: {error}"
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"said": said, "seconds": time.monotonic() - began, "peak": peak, "events": [*events]}
+
+own["data"], harmless, *paths = json.load(sys.stdin)
+use(harmless)
+sys.addaudithook(watch)
+print(json.dumps([use(path) for path in (harmless, *paths)]))
+"""
+
+
+@pytest.fixture(scope="module")
+def told_of(trainings: Trainings, images: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """What a process under watch says of each run."""
+    folder = tmp_path_factory.mktemp("strangers")
+    options = ("--network", "resnet8", "--epochs", "1", "--batch-size", "8", "--quiet")
+    assert trainings.run("train", str(images), *options, "--output", str(folder / "harmless")) == 0, trainings.said()
+    paths = [folder / "harmless"]
+    for number, (_, change) in enumerate(RUNS.values()):
+        paths.append(folder / str(number))
+        shutil.copytree(folder / "harmless", paths[-1])
+        change(paths[-1])
+    asked = json.dumps([str(images), *map(str, paths)])
+    words = [sys.executable, "-c", CHILD]
+    done = subprocess.run(words, input=asked, capture_output=True, text=True, cwd=folder, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return dict(zip(("harmless", *RUNS), json.loads(done.stdout.splitlines()[-1]), strict=True))
+
+
+def test_a_harmless_run_is_taken_so_the_refusals_mean_something(told_of: dict[str, dict[str, Any]]) -> None:
+    assert told_of["harmless"]["said"] == "TAKEN"
+    assert told_of["harmless"]["events"] == []
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_strangers_run_is_refused_and_nothing_happens(name: str, told_of: dict[str, dict[str, Any]]) -> None:
+    row, (refusal, _) = told_of[name], RUNS[name]
+    assert re.match(r"(Data|Usage)Error: ", row["said"]), row["said"]
+    assert re.search(refusal, row["said"]), row["said"]
+    assert row["events"] == []
+    assert row["peak"] - told_of["harmless"]["peak"] < 300_000  # KiB
+    assert row["seconds"] < 5  # two are wanted; the machine of a test may be busy
+
+
+def test_what_was_found(told_of: dict[str, dict[str, Any]], told: Told) -> None:
+    slowest = max(row["seconds"] for row in told_of.values())
+    assert len(RUNS) + len(WEIGHTS) >= 40
+    told("F8", f"{len(WEIGHTS)} files of weights and {len(RUNS)} run directories refused, 0 executed, 0 files opened "
+               f"elsewhere or written, the slowest run in {slowest:.1f} s")  # fmt: skip
+
+
+def test_no_pickle_and_no_archive_is_ever_unpacked() -> None:
+    """The words of Python that execute what a file says, or write where it says, are nowhere in the package."""
+    words = (
+        r"\bimport pickle\b|pickle\.load|allow_pickle=True|(?<!\.)\beval\(|\bexec\(|\.extractall\(|\.extract\("
+        r"|os\.system\(|yaml\.load\(|yaml\.unsafe|load_model\(|marshal\.|shell=True"
+    )
+    for path in SOURCE.rglob("*.py"):
+        found = re.findall(words, path.read_text(encoding="utf-8"))
+        assert not found, (path.name, found)
