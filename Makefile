@@ -1,6 +1,7 @@
 # make demo    train on the embedded digits and show what comes out
 # make test    run the tests
 # make check   formatting, lint and types
+# make faults  try every fault as often as docs/reliability.md says, and write what was found into it; half an hour
 # Each sets up .venv by itself; all it needs is python3 (3.11 to 3.13), make and a package index.
 
 PYTHON ?= python3
@@ -8,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test check format golden clean
+.PHONY: demo test check faults format golden clean
 
 demo: $(VENV)/.installed
 	$(BIN)/resnets train digits
@@ -20,6 +21,11 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+faults: $(VENV)/.installed-dev
+	rm -rf build/faults && mkdir -p build/faults
+	FAULTS_FOUND=build/faults $(BIN)/python -m pytest tests/faults --faults -n 2 --dist worksteal
+	$(BIN)/python -m tests.faults.report build/faults
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .

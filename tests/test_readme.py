@@ -14,7 +14,7 @@ from resnets import cli
 from .commands.conftest import paint
 
 ROOT = Path(__file__).parents[1]
-SLOW_WORDS = ("make ", "--resume")  # make is what runs these tests; --resume needs a stopped run (see test_train)
+SLOW_WORDS = ("make ", "--resume runs")  # make is what runs these tests; a stopped run is needed (see test_train)
 
 
 def python_blocks(name: str) -> list[str]:

@@ -22,8 +22,10 @@ from resnets.commands.train import resume, train
 from resnets.data.build import TrainingBatches
 from resnets.errors import DataError, DivergedError, ResnetsError, StoppedError, UsageError
 from resnets.networks.catalog import network
+from resnets.runs import checkpoint
 from resnets.runs.callbacks import TIME_COLUMNS, Recorder
 from resnets.runs.directory import RunDirectory, open_run, read_csv, read_json
+from resnets.runs.safety import Safety
 
 from .conftest import CLASSES, SETTINGS, paint
 
@@ -117,6 +119,159 @@ def test_a_stopped_and_resumed_run_equals_an_unbroken_one(
     resumed = resume(broken.root, quiet=True)
     assert untimed(resumed) == untimed(whole)
     assert read_json(resumed.result)["validation"] == read_json(whole.result)["validation"]
+
+
+def again(data: Path, output: Path, **more: object) -> RunDirectory:
+    settings = {**SETTINGS, **more}
+    return train(str(data), network="resnet8", settings=settings, output=output, quiet=True, seed=1, go_on=True)
+
+
+def test_going_on_begins_finishes_and_leaves_alone(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(Recorder, "on_train_batch_begin", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(StoppedError, match="step 1 of 18 with a checkpoint saved"):
+            again(pictures, tmp_path / "run")
+    assert again(pictures, tmp_path / "run").finished
+    written = (tmp_path / "run" / "result.json").stat().st_mtime_ns
+    assert again(pictures, tmp_path / "run").finished
+    assert (tmp_path / "run" / "result.json").stat().st_mtime_ns == written
+
+
+def test_going_on_refuses_another_training(pictures: Path, trained: RunDirectory, tmp_path: Path) -> None:
+    for how, says in (
+        ({"epochs": 4}, "epochs = 3, and not 4"), ({"momentum": 0.5}, "momentum = 0.9, and not 0.5"),
+        ({}, "seed = 3, and not 1"),
+    ):  # fmt: skip
+        with pytest.raises(UsageError, match=says):
+            again(Path(trained.read_record()["data"]["argument"]), trained.root, **how)
+    with pytest.raises(UsageError, match="--output"):
+        train(str(pictures), go_on=True)
+
+
+def test_going_on_begins_anew_what_was_killed_before_there_was_a_run(pictures: Path, tmp_path: Path) -> None:
+    for folder in ("run/figures", "run/checkpoints"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "run" / "labels.txt").write_text("half")
+    (tmp_path / "run" / ".run.json.77.tmp").write_text("{")
+    assert again(pictures, tmp_path / "run", epochs=1).finished
+
+
+def test_one_process_at_a_time_trains_in_a_run(pictures: Path, tmp_path: Path) -> None:
+    run = run_training(pictures, tmp_path / "run", epochs=1)
+    run.result.unlink()
+    script = (
+        "import sys; from pathlib import Path; from resnets.runs.directory import RunDirectory\n"
+        "from resnets.runs.lock import locked\n"
+        "with locked(RunDirectory(Path(sys.argv[1]))):\n    print('held', flush=True); sys.stdin.read()\n"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", script, str(run.root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert other.stdout is not None
+    assert other.stdout.readline() == "held\n"
+    with pytest.raises(UsageError, match="Another process is training"):
+        resume(run.root, quiet=True)
+    other.kill()
+    other.communicate()
+    assert resume(run.root, quiet=True).finished
+
+
+def test_a_deterministic_run_goes_on_only_where_it_began(pictures: Path, tmp_path: Path) -> None:
+    run = run_training(pictures, tmp_path / "run", epochs=1)
+    run.result.unlink()
+    record = read_json(run.record)
+    record["safety"]["deterministic"] = True
+    record["environment"]["versions"]["keras"] = "3.0.0"
+    run.record.write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(UsageError, match=r"its versions were .*'keras': '3.0.0'"):
+        resume(run.root, quiet=True)
+
+
+def test_a_signal_in_the_validation_costs_no_step(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run_training(pictures, tmp_path / "whole")
+    plain = Recorder.on_test_batch_end
+
+    def signalled(self: Recorder, batch: int, logs: dict[str, float] | None = None) -> None:
+        if self.step == 12:
+            os.kill(os.getpid(), signal.SIGTERM)
+        plain(self, batch, logs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Recorder, "on_test_batch_end", signalled)
+        with pytest.raises(StoppedError, match="step 12 of 18 with a checkpoint saved"):
+            run_training(pictures, tmp_path / "broken")
+        with pytest.raises(StoppedError, match="step 12 of 18"):  # and once more in the validation that is left
+            resume(tmp_path / "broken", quiet=True)
+    broken = open_run(tmp_path / "broken")
+    assert len(broken.read_metrics()) == 1
+    assert untimed(resume(broken.root, quiet=True)) == untimed(whole)
+
+
+def test_checkpoints_are_made_every_few_minutes_too(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[int] = []
+    plain = checkpoint.save
+    monkeypatch.setattr(checkpoint, "save", lambda f, c, k: (saved.append(c.step), plain(f, c, k))[1])
+    train(str(pictures), network="resnet8", settings=SETTINGS, output=tmp_path / "run", quiet=True,
+          safety=Safety(save_minutes=1e-6))  # fmt: skip
+    assert saved == list(range(1, 19))
+
+
+SKIP = Safety(on_bad_image="skip", most_bad_images=0.05)
+
+
+def test_images_that_cannot_be_read_are_left_out_and_named_where_that_is_wanted(pictures: Path, tmp_path: Path) -> None:
+    (pictures / "狗" / "坏.jpg").write_text("this is no image", encoding="utf-8")
+    (pictures / "red fox" / "half.png").write_bytes((pictures / "red fox" / "图 1.png").read_bytes()[:200])
+    run = train(str(pictures), network="resnet8", settings={**SETTINGS, "epochs": 1}, output=tmp_path / "run",
+                quiet=True, safety=SKIP)  # fmt: skip
+    record = run.read_record()
+    assert sorted(name for _, name in record["data"]["unreadable"]) == ["red fox/half.png", "狗/坏.jpg"]
+    assert "2 images cannot be read and are left out" in run.log.read_text(encoding="utf-8")
+    assert len(read_csv(run.split)) == 60
+    run.result.unlink()
+    assert resume(run.root, quiet=True).finished
+    (pictures / "狗" / "worse.jpg").write_text("nor is this", encoding="utf-8")
+    (pictures / "狗" / "worst.jpg").write_text("nor that", encoding="utf-8")
+    with pytest.raises(DataError, match=r"4 images cannot be read.*at most 3 would be skipped"):
+        train(str(pictures), network="resnet8", settings=SETTINGS, output=tmp_path / "no", quiet=True, safety=SKIP)
+    with pytest.raises(DataError, match="strict refuses"):
+        train(str(pictures), network="resnet8", settings=SETTINGS, output=tmp_path / "no", quiet=True, strict=True,
+              safety=Safety(on_bad_image="skip", most_bad_images=0.5))  # fmt: skip
+
+
+def test_an_image_that_breaks_during_a_training_is_left_out_of_its_batch(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resnets.commands.train._MOST_CHECKED_BYTES", 0)
+    kept = {row["image"] for row in read_csv(run_training(pictures, tmp_path / "whole", epochs=1).split)
+            if row["split"] == "train"}  # fmt: skip
+    broken = sorted(kept)[:2]
+    for name in broken:
+        (pictures / name).write_bytes(b"no image")
+    seen: list[int] = []
+    plain = TrainingBatches.batch
+
+    def counted(self: TrainingBatches, step: int) -> object:
+        images, targets = plain(self, step)
+        seen.append(len(images))
+        return images, targets
+
+    monkeypatch.setattr(TrainingBatches, "batch", counted)
+    run = train(str(pictures), network="resnet8", settings={**SETTINGS, "epochs": 1}, output=tmp_path / "run",
+                quiet=True, seed=1, safety=SKIP)  # fmt: skip
+    log = run.log.read_text(encoding="utf-8")
+    for name in broken:
+        assert f"{name} could not be read and was left out: it is not a JPEG" in log
+    assert sum(seen) == 8 * 6 - 2
+    with pytest.raises(DataError, match="Skipped before it: 1, the most"):
+        train(str(pictures), network="resnet8", settings={**SETTINGS, "epochs": 1}, output=tmp_path / "no", quiet=True,
+              seed=1, safety=Safety(on_bad_image="skip"))  # fmt: skip
 
 
 def test_a_finished_run_is_not_resumed(trained: RunDirectory) -> None:

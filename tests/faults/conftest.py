@@ -32,7 +32,7 @@ def told() -> Told:
 
     def note(figure: str, found: str) -> None:
         if folder:
-            (Path(folder) / f"{figure}.json").write_text(json.dumps([figure, found]), encoding="utf-8")
+            (REPOSITORY / folder / f"{figure}.json").write_text(json.dumps([figure, found]), encoding="utf-8")
 
     return note
 

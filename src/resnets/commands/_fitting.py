@@ -23,6 +23,7 @@ from resnets.runs.directory import RunDirectory
 from resnets.runs.display import Display
 from resnets.runs.interrupts import Interrupts
 from resnets.runs.keeper import Keeper
+from resnets.runs.lock import locked
 
 
 def fit(run: RunDirectory, plan: Plan, display: Display) -> RunDirectory:
@@ -32,9 +33,10 @@ def fit(run: RunDirectory, plan: Plan, display: Display) -> RunDirectory:
         DivergedError: A loss or a gradient was not finite, and ``safety`` says to stop.
         StoppedError: A signal came; a checkpoint was saved.
         DataError: A checkpoint or an image cannot be used.
+        UsageError: Another process is training in the run.
     """
     began = time.monotonic()
-    with Interrupts(f"Stopped; go on with: resnets train --resume {run.root}") as interrupts:
+    with locked(run), Interrupts(f"Stopped; go on with: resnets train --resume {run.root}") as interrupts:
         training = _Training(run, plan, display, interrupts)
         training.go()
         finish(run, plan, training.model, plan.batches(), training.validation, display, time.monotonic() - began)

@@ -204,11 +204,8 @@ class TrainingBatches:
     def _leave_out(self, error: _BadImageError) -> None:
         name = self.split.ids[error.place]
         if len(self.bad) >= self._most_bad:
-            raise DataError(
-                f"{error} {len(self.bad)} others were skipped before it, the most allowed (--most-bad-images)."
-                if self.bad
-                else str(error)
-            ) from error
+            more = f" Skipped before it: {len(self.bad)}, the most allowed (--most-bad-images)." if self.bad else ""
+            raise DataError(f"{error}{more}") from error
         self.bad[name] = error.reason
         self._bad_places.append(error.place)
 

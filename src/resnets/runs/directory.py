@@ -40,6 +40,7 @@ class RunDirectory:
         self.split = root / "split.csv"
         self.metrics = root / "metrics.csv"
         self.log = root / "train.log"
+        self.lock = root / "train.lock"
         self.checkpoints = root / "checkpoints"
         self.weights = root / "model.weights.h5"
         self.result = root / "result.json"
