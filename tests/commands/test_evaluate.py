@@ -205,3 +205,23 @@ def test_predict_refuses_what_is_not_there(run: RunDirectory, tmp_path: Path) ->
         predict(run.root, [tmp_path / "gone.jpg"], quiet=True)
     with pytest.raises(UsageError, match="at least one"):
         predict(run.root, [], quiet=True)
+
+
+def test_images_that_cannot_be_read_are_skipped_only_when_told_and_counted(run: RunDirectory, tmp_path: Path) -> None:
+    data = paint(tmp_path / "more", each=4, seed=5)
+    whole = evaluate(run.root, str(data), quiet=True)
+    (data / "狗" / "坏.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"坏\.png cannot be read"):
+        evaluate(run.root, str(data), quiet=True)
+    found = evaluate(run.root, str(data), on_bad_image="skip", quiet=True)
+    assert (found["images"], found["expected"]) == (12, 13)
+    assert [row["image"] for row in found["unreadable"]] == ["狗/坏.png"]
+    assert "not a JPEG" in found["unreadable"][0]["problem"]
+    assert found["top1"] == whole["top1"]
+    assert (whole["expected"], whole["unreadable"]) == (12, [])
+    for path in data.rglob("*.png"):
+        path.write_bytes(b"no image")
+    with pytest.raises(DataError, match="None of the 13 images can be read"):
+        evaluate(run.root, str(data), on_bad_image="skip", quiet=True)
+    with pytest.raises(UsageError, match="did you mean 'skip'"):
+        evaluate(run.root, str(data), on_bad_image="skipp", quiet=True)

@@ -14,7 +14,7 @@ from resnets.commands._recorded import unreadable as left_out
 from resnets.data.dataset import Split
 from resnets.data.load import load_for_labels
 from resnets.data.scan import unreadable
-from resnets.errors import unknown
+from resnets.errors import DataError, unknown
 from resnets.figures.confusion import draw_confusion, draw_mistakes
 from resnets.figures.style import save
 from resnets.measures.accuracy import Accuracy, score
@@ -72,6 +72,8 @@ def evaluate(
     if on_bad_image == "skip":
         bad += [{"image": f.name, "problem": f.problem} for f in unreadable(part)]
         part = part.without({row["image"] for row in bad})
+        if not len(part):
+            raise DataError(f"None of the {len(bad)} images can be read: {bad[0]['image']}: {bad[0]['problem']}.")
     probabilities = trained.probabilities(part, display, f"evaluating {name}")
     accuracy = score(probabilities, part.labels)
     result = {

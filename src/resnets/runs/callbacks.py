@@ -86,7 +86,7 @@ class Recorder(keras.callbacks.Callback):
         self._began = self._epoch_began = self._step_ended = time.monotonic()
         self._steps_before = self.step
         self._write_metrics()
-        run.divergence.unlink(missing_ok=True)
+        self._try("divergence.json", lambda: run.divergence.unlink(missing_ok=True))
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Go on with the running means of an epoch that was broken off."""
@@ -119,7 +119,9 @@ class Recorder(keras.callbacks.Callback):
         done = self.step - epoch * steps
         self._display.step(done, steps, epoch + 1, self._course.epochs, values)
         if done == steps:
-            self.pending = values
+            in_steps = max(1e-9, self._step_ended - self._epoch_began)
+            rate = (self.step - self._steps_before) * self._course.batch_size / in_steps
+            self.pending = {**values, "images_per_second": round(rate, 1)}
         elif self._interrupts.asked or self._keeper.minutes_since > self._safety.save_minutes:
             self._save(metrics=True)
             if self._interrupts.asked:
@@ -137,11 +139,11 @@ class Recorder(keras.callbacks.Callback):
         self._display.end_steps()
         if not math.isfinite(values.get("val_loss", 0)):
             self._diverged("validation loss", values["val_loss"])
-        in_steps = max(1e-9, self._step_ended - self._epoch_began)  # the validation that follows is left out
-        rate = (self.step - self._steps_before) * self._course.batch_size / in_steps
+        trained = dict(self.pending or {})
+        rate = trained.pop("images_per_second", 0.0)
         row = {
-            "epoch": epoch + 1, "step": self.step, **(self.pending or {}), **values,
-            "learning_rate": float(self._course.learning_rates[self.step - 1]), "images_per_second": round(rate, 1),
+            "epoch": epoch + 1, "step": self.step, **trained, **values,
+            "learning_rate": float(self._course.learning_rates[self.step - 1]), "images_per_second": rate,
             "seconds": round(time.monotonic() - self._epoch_began + self._seconds_before, 2),
         }  # fmt: skip
         best = row.get("val_accuracy", 0.0) > self._best[1]
@@ -169,7 +171,7 @@ class Recorder(keras.callbacks.Callback):
         elif self._safety.on_divergence == "rollback" and self._rollbacks < MOST_ROLLBACKS:
             self._rollbacks += 1
             start = self._keeper.restore(self.model)
-            back = f"back to the weights of step {start.step if start else 0}"
+            back = f"back to the weights of step {start.step}" if start else "there is no checkpoint to go back to"
             self._display.say(f"warning  the {what} was not finite at step {self.step}; {back}; {named}")
         else:
             self._diverged(what, loss if what == "loss" else math.inf, images, named)
@@ -182,10 +184,10 @@ class Recorder(keras.callbacks.Callback):
         epoch = (self.step - 1) // self._course.steps_per_epoch + 1
         tried = {"skip": f"; {MOST_SKIPPED_STEPS} steps before it were skipped already",
                  "rollback": f"; it was rolled back {MOST_ROLLBACKS} times already"}  # fmt: skip
+        more = f"{tried.get(self._safety.on_divergence, '')}; {named}. T" if named else "; t"
         raise DivergedError(
-            f"The {what} {became} at step {self.step} (epoch {epoch}){tried.get(self._safety.on_divergence, '')}; "
-            f"{f'{named}. T' if named else 't'}rain again with a lower --learning-rate, or with --set clip_norm=1. "
-            f"Where it began: resnets diagnose {self._run.root}"
+            f"The {what} {became} at step {self.step} (epoch {epoch}){more}rain again with a lower --learning-rate, or "
+            f"with --set clip_norm=1. Where it began: resnets diagnose {self._run.root}"
         )
 
     def _write_metrics(self) -> None:
@@ -194,7 +196,7 @@ class Recorder(keras.callbacks.Callback):
             rows = [[row.get(column, "") for column in columns] for row in self._rows]
             self._try("metrics.csv", lambda: write_csv(self._run.metrics, columns, rows, mark=False))
         else:
-            self._run.metrics.unlink(missing_ok=True)
+            self._try("metrics.csv", lambda: self._run.metrics.unlink(missing_ok=True))
 
     def _try(self, what: str, write: Callable[[], None]) -> None:
         """Do what a training need not end for."""
@@ -215,9 +217,11 @@ class Recorder(keras.callbacks.Callback):
     def _stop(self) -> None:
         self._display.end_steps()
         saved = self._keeper.saved_step
-        kept = "with a checkpoint saved" if saved == self.step else f"the last checkpoint is that of step {saved or 0}"
+        kept = " with a checkpoint saved"
+        if saved != self.step:
+            kept = f"; the last checkpoint is that of step {saved}" if saved else "; there is nothing to save yet"
         self._interrupts.says = (
-            f"Stopped at step {self.step} of {self._course.steps} {kept}; "
+            f"Stopped at step {self.step} of {self._course.steps}{kept}; "
             f"go on with: resnets train --resume {self._run.root}"
         )
         self._interrupts.check()
