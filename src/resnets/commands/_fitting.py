@@ -46,9 +46,7 @@ def fit(run: RunDirectory, plan: Plan, display: Display) -> RunDirectory:
 class _Training:
     """The steps of one training, in calls of Keras' ``fit``: each goes over images of one size."""
 
-    def __init__(
-        self, run: RunDirectory, plan: Plan, display: Display, interrupts: Interrupts
-    ) -> None:  # fmt: skip
+    def __init__(self, run: RunDirectory, plan: Plan, display: Display, interrupts: Interrupts) -> None:
         self._plan, self._display, self._interrupts = plan, display, interrupts
         if plan.safety.deterministic:
             backend.current().deterministic()
