@@ -5,12 +5,23 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from resnets.errors import UsageError, unknown
 
 Record = TypeVar("Record")
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 200
+_SHORT.maxlevel = 3
+
+
+def shown(value: Any) -> str:
+    """Return a value as it stands in a message: short, whatever a file holds; nine lines of YAML can say a milliard."""
+    return _SHORT.repr(value)
 
 
 def to_dict(record: Any) -> dict[str, Any]:
@@ -37,7 +48,7 @@ def check_kinds(record: Any) -> None:
         value = getattr(record, name)
         hint = type(get_args(hint)[0]) if get_origin(hint) is Literal else hint
         if not _is_kind(value, hint):
-            raise UsageError(f"{name} takes {_WORDS.get(hint, 'numbers')}, not {value!r}.")
+            raise UsageError(f"{name} takes {_WORDS.get(hint, 'numbers')}, not {shown(value)}.")
 
 
 @functools.cache
@@ -100,9 +111,9 @@ def coerce(hint: Any, value: Any, what: str) -> Any:
             return tuple(_COERCED[get_args(hint)[0]](part) for part in parts)
     except (TypeError, ValueError, OverflowError):
         kind = {bool: "true or false", int: "a whole number", float: "a number"}.get(hint, "numbers with commas")
-        raise UsageError(f"{what} takes {kind}, not {value!r}.") from None
+        raise UsageError(f"{what} takes {kind}, not {shown(value)}.") from None
     if not isinstance(value, str):
-        raise UsageError(f"{what} takes a word, not {value!r}.")
+        raise UsageError(f"{what} takes a word, not {shown(value)}.")
     return value
 
 

@@ -255,3 +255,19 @@ def test_a_batch_changed_without_the_rate_gets_the_rate_in_proportion() -> None:
 @pytest.mark.parametrize("arguments", [{}, {"batch_size": 100}, {"batch_size": 16, "learning_rate": 0.4}])
 def test_no_advice_is_given_where_none_is_needed(arguments: dict[str, float]) -> None:
     assert not resolve("onecycle", arguments=arguments).advice
+
+
+@pytest.mark.parametrize("field", ["epochs", "milestones", "schedule", "recipe"])
+def test_a_file_that_says_a_milliard_in_ten_lines_gets_a_short_answer(field: str, tmp_path: Path) -> None:
+    rows = [f"  - &a0 [{', '.join('x' * 10)}]"]
+    rows += [f"  - &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 10)]
+    (tmp_path / "bomb.yaml").write_text("\n".join([f"{field}:", *rows]))
+    with pytest.raises(UsageError) as caught:
+        resolve(None, file=tmp_path / "bomb.yaml")
+    assert len(str(caught.value)) < 3_000
+
+
+def test_a_file_far_too_large_for_a_recipe_is_not_parsed(tmp_path: Path) -> None:
+    (tmp_path / "large.yaml").write_bytes(b"# " + b"x" * 2_000_000)
+    with pytest.raises(UsageError, match=r"2,000,002 bytes; a recipe has few"):
+        resolve(None, file=tmp_path / "large.yaml")

@@ -66,3 +66,15 @@ def test_off_the_main_thread_nothing_is_touched() -> None:
     thread.start()
     thread.join()
     assert seen == [before]
+
+
+def stubborn() -> None:
+    try:
+        send(signal.SIGTERM)
+    except Exception:
+        pytest.fail("taken for an error")
+
+
+def test_nobody_on_the_way_takes_a_signal_for_an_error_of_its_own() -> None:
+    with pytest.raises(StoppedError, match="said so"), Interrupts("said so"):
+        stubborn()

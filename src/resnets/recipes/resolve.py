@@ -16,7 +16,9 @@ from resnets.errors import UsageError, unknown
 from resnets.recipes.catalog import recipe as named_recipe
 from resnets.recipes.derive import Derived
 from resnets.recipes.spec import FIELDS, Recipe, coerce
+from resnets.records import shown
 
+_LARGEST = 2**20  # bytes of a file
 _FOLDERS = ("RESNETS_DATA", "RESNETS_RUNS")
 
 
@@ -118,7 +120,7 @@ def _read_file(path: Path) -> tuple[str | None, dict[str, Any]]:
         values = {**values["recipe"], "recipe": values.get("recipe_name")}
     name = values.pop("recipe", None)
     if name is not None and not isinstance(name, str):
-        raise UsageError(f"In {path}: recipe takes the name of a recipe, not {name!r}.")
+        raise UsageError(f"In {path}: recipe takes the name of a recipe, not {shown(name)}.")
     values = {field: value for field, value in values.items() if field not in ("derived", "source")}
     for field in values:
         if field not in FIELDS:
@@ -137,7 +139,11 @@ def _parse(path: Path) -> dict[str, Any]:
     if parser is None:
         raise UsageError(f"The recipe file {path} must end in .yaml, .toml or .json.")
     try:
+        if path.stat().st_size > _LARGEST:
+            raise UsageError(f"The recipe file {path} has {path.stat().st_size:,} bytes; a recipe has few.")
         values = parser(path.read_text(encoding="utf-8"))
+    except UsageError:
+        raise
     except OSError as error:
         raise UsageError(f"The recipe file {path} cannot be read: {error.strerror}.") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:

@@ -15,6 +15,10 @@ STOPPED_EARLY = "Stopped before the training began; the same command begins it."
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+class _SignalError(BaseException):
+    """A signal came; no ``except Exception`` on the way may take it for an error of its own."""
+
+
 class Interrupts:
     """Listens for SIGTERM and Ctrl-C while it is entered.
 
@@ -42,6 +46,8 @@ class Interrupts:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._restore()
+        if kind is _SignalError:
+            raise StoppedError(self.says) from None
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
@@ -68,7 +74,7 @@ class Interrupts:
             raise KeyboardInterrupt
         self.asked = True
         if not self._deferred:
-            self.check()
+            raise _SignalError
 
     def _restore(self) -> None:
         for number, handler in self._before.items():
