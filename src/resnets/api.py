@@ -112,6 +112,9 @@ class Run:
 
     def resume(self, *, quiet: bool = False) -> Run:
         """Go on with a training that was broken off, and evaluate it."""
+        from resnets.backend.startup import prefer_onednn
+
+        prefer_onednn()
         from resnets.commands.train import resume
 
         return _evaluated(resume(self.path, quiet), quiet)

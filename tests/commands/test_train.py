@@ -219,7 +219,8 @@ def test_checkpoints_are_made_every_few_minutes_too(
     monkeypatch.setattr(checkpoint, "save", lambda f, c, k: (saved.append(c.step), plain(f, c, k))[1])
     train(str(pictures), network="resnet8", settings=SETTINGS, output=tmp_path / "run", quiet=True,
           safety=Safety(save_minutes=1e-6))  # fmt: skip
-    assert saved == list(range(1, 19))
+    assert sorted(set(saved)) == list(range(1, 19))
+    assert [saved.count(step) for step in (6, 12, 18)] == [2, 2, 2]  # in the validation, and when it is done
 
 
 SKIP = Safety(on_bad_image="skip", most_bad_images=0.05)
@@ -248,7 +249,7 @@ def test_images_that_cannot_be_read_are_left_out_and_named_where_that_is_wanted(
 def test_an_image_that_breaks_during_a_training_is_left_out_of_its_batch(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("resnets.commands.train._MOST_CHECKED_BYTES", 0)
+    monkeypatch.setattr("resnets.commands.train._check_files", lambda plan, display: (plan, [], ""))
     kept = {row["image"] for row in read_csv(run_training(pictures, tmp_path / "whole", epochs=1).split)
             if row["split"] == "train"}  # fmt: skip
     broken = sorted(kept)[:2]
@@ -506,3 +507,42 @@ def test_images_grow_during_a_training(pictures: Path, tmp_path: Path, monkeypat
     run = run_training(pictures, tmp_path / "run", epochs=4, **GROWING)
     assert [sides[step] for step in range(0, 24, 6)] == [8, 8, 16, 16]
     assert run.read_record()["preprocess"]["height"] == 16
+
+
+def test_runs_with_random_numbers_in_the_network_go_on_in_any_process(pictures: Path, tmp_path: Path) -> None:
+    """Keras counts the seed generators of a process in their names; this one has made some before."""
+    spec = network("resnet8:dropout=0.2:drop_path=0.2")
+    for name in ("one", "two"):
+        run = train(str(pictures), network=spec, settings={**SETTINGS, "epochs": 1}, output=tmp_path / name, quiet=True)
+        run.result.unlink()
+        assert resume(run.root, quiet=True).finished
+
+
+def test_metrics_that_cannot_be_written_end_nothing_and_the_result_is_whole(pictures: Path, tmp_path: Path) -> None:
+    safe = run_training(pictures, tmp_path / "safe", epochs=2)
+    shutil.rmtree(tmp_path / "safe" / "figures")
+    safe.result.unlink()
+    safe.metrics.unlink()
+    safe.metrics.mkdir()  # in the way of the file
+    (tmp_path / "safe" / "figures").write_text("in the way of the folder")
+    best = resume(safe.root, quiet=True)
+    assert read_json(best.result)["best"]["epoch"] in (1, 2)
+    log = best.log.read_text(encoding="utf-8")
+    assert "metrics.csv could not be written" in log
+    assert "the curves could not be written" in log
+
+
+def test_going_on_takes_the_safety_that_is_asked_for_now(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = run_training(pictures, tmp_path / "run", epochs=1)
+    run.result.unlink()
+    seen: list[Safety] = []
+    monkeypatch.setattr("resnets.commands.train.fit", lambda run, plan, display: seen.append(plan.safety) or run)
+    skip = Safety(on_divergence="skip")
+    train(str(pictures), network="resnet8", settings={**SETTINGS, "epochs": 1}, output=run.root, quiet=True, seed=1,
+          go_on=True, safety=skip)  # fmt: skip
+    assert seen == [skip]
+    with pytest.raises(UsageError, match="deterministic = False, and not True"):
+        train(str(pictures), network="resnet8", settings={**SETTINGS, "epochs": 1}, output=run.root, quiet=True, seed=1,
+              go_on=True, safety=Safety(deterministic=True))  # fmt: skip

@@ -39,8 +39,8 @@ def table(folder: Path) -> str:
 def main(folder: Path) -> None:
     """Put the table between its marks."""
     page = PAGE.read_text(encoding="utf-8")
-    between = re.compile(r"(<!-- made by: make faults -->\n).*?(\n<!-- end -->)", re.S)
-    PAGE.write_text(between.sub(lambda m: m[1] + table(folder) + m[2], page), encoding="utf-8")
+    between = re.compile(r"(<!-- made by: make faults -->\n).*?(<!-- end -->)", re.S)
+    PAGE.write_text(between.sub(lambda m: f"{m[1]}{table(folder)}\n{m[2]}", page), encoding="utf-8")
     print(table(folder))
 
 

@@ -82,7 +82,7 @@ def momentum_step(
 
 
 def guard(model: Any) -> None:
-    """Have a compiled model take no step whose loss or gradient is not finite: all its variables stay as they were.
+    """Have a compiled model take no step whose loss, gradient or statistics are not finite: all its variables stay.
 
     Its ``train_step`` then also gives "finite", whether the step was taken, and "step_loss", the loss of this batch.
     Under a distribution strategy it stays Keras' own.
@@ -102,6 +102,8 @@ def _guarded_step(model: Any, images: Any, targets: Any) -> dict[str, Any]:
     gradients = tape.gradient(loss, [v.value for v in model.trainable_variables])
     lengths = tf.add_n([tf.nn.l2_loss(tf.cast(gradient, tf.float32)) for gradient in gradients])
     finite = tf.math.is_finite(loss) & tf.math.is_finite(lengths)
+    if statistics := [tf.reshape(v.value, [-1]) for v in model.non_trainable_variables if v.dtype == "float32"]:
+        finite &= tf.reduce_all(tf.math.is_finite(tf.concat(statistics, 0)))
 
     def take() -> tf.Tensor:
         model.optimizer.apply(gradients, model.trainable_variables)

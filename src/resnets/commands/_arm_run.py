@@ -33,6 +33,7 @@ from resnets.recipes.resolve import Resolved
 from resnets.runs.directory import RunDirectory, create, read_json, write_json
 from resnets.runs.display import Display
 from resnets.runs.keeper import restore
+from resnets.runs.lock import locked
 
 _PROFILED = 128  # images per batch on which gradients are measured, two batches
 
@@ -60,7 +61,8 @@ def run_arm(study: Study, arm: Arm, data: DataSet, preprocess: Preprocess) -> di
     if not run.finished:
         _begin(study, run, plan)
         try:
-            fit(run, plan, Display(run.log, quiet=True))
+            with locked(run):
+                fit(run, plan, Display(run.log, quiet=True))
         except DivergedError:
             pass
         except StoppedError:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
 from resnets.commands._plan import Plan
-from resnets.data.build import EvaluationBatches, TrainingBatches
+from resnets.data.build import EvaluationBatches
 from resnets.engines.keras import KerasPredictor
 from resnets.errors import DivergedError
 from resnets.figures.curves import draw_curves
@@ -18,7 +20,7 @@ from resnets.measures.accuracy import score, softmax
 from resnets.measures.cost import model_cost
 from resnets.networks.build import build
 from resnets.recipes.averaging import reestimate_norms
-from resnets.runs.directory import RunDirectory, require_space, write_bytes, write_json
+from resnets.runs.directory import RunDirectory, require_space, sync, write_json, write_rows
 from resnets.runs.display import Display, clock
 
 
@@ -28,33 +30,41 @@ def save_final_weights(model: keras.Model, path: Path) -> None:
     temporary = path.with_name(".final.weights.h5")
     try:
         model.save_weights(temporary)
+        sync(temporary)
         temporary.replace(path)
+        sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 class Redraw:
-    """Draws the curves anew, at most every half minute."""
+    """Draws the curves anew, at most every half minute. What cannot be drawn is told and ends nothing."""
 
-    def __init__(self, run: RunDirectory, plan: Plan) -> None:
-        self._run, self._title, self._last = run, f"{plan.network_name} on {plan.data.name}", time.monotonic()
+    def __init__(self, run: RunDirectory, plan: Plan, display: Display) -> None:
+        self._run, self._display, self._last = run, display, time.monotonic()
+        self._title = f"{plan.network_name} on {plan.data.name}"
 
-    def __call__(self, now: bool = False) -> None:
-        if now or time.monotonic() - self._last > 30:
-            rows = self._run.read_metrics()
+    def __call__(self, rows: Sequence[Mapping[str, Any]], now: bool = False) -> None:
+        if not now and time.monotonic() - self._last < 30:
+            return
+        try:
             save(draw_curves(rows, self._title), self._run.figures / "curves.png")
-            write_bytes(self._run.figures / "curves.csv", self._run.metrics.read_bytes())
-            self._last = time.monotonic()
+            write_rows(self._run.figures / "curves.csv", rows)
+        except OSError as error:
+            self._display.say(f"warning  the curves could not be written ({error.strerror or error})")
+        self._last = time.monotonic()
 
 
 def finish(
-    run: RunDirectory, plan: Plan, model: keras.Model, batches: TrainingBatches, validation: EvaluationBatches,
+    run: RunDirectory, plan: Plan, model: keras.Model, validation: EvaluationBatches, rows: Sequence[Mapping[str, Any]],
     display: Display, seconds: float,
 ) -> None:  # fmt: skip
     """Settle the final weights, measure them in float32, and write the result last."""
+    batches = plan.batches()
     if plan.recipe.ema:
         model.optimizer.take_averages(model.trainable_variables)
-        reestimate_norms(model, (batches.batch(step)[0] for step in range(min(100, batches.steps_per_epoch))))
+        seen = (batches.batch(step)[0] for step in range(min(100, batches.steps_per_epoch)))
+        reestimate_norms(model, (images for images in seen if np.isfinite(images).all()))
     save_final_weights(model, run.weights)
     exact = build(plan.spec, len(plan.data.classes), plan.preprocess.image_shape, dtype="float32")
     exact.set_weights(model.get_weights())
@@ -65,8 +75,8 @@ def finish(
         write_json(run.divergence, {"step": steps, "what": "answers of the final weights", "value": "not finite"})
         raise DivergedError("The final weights give no numbers; train again with a lower --learning-rate.")
     final = score(softmax(logits), plan.data.splits["val"].labels)
-    Redraw(run, plan)(now=True)
-    rows = run.read_metrics()
+    Redraw(run, plan, display)(rows, now=True)
+    run.evaluation.unlink(missing_ok=True)  # of weights that were not final
     best = max(rows, key=lambda row: float(row["val_accuracy"]))
     write_json(run.result, {
         "validation": {"images": final.images, "top1": final.top1, "top5": final.top5, "loss": final.loss,

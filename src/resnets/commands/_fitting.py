@@ -14,7 +14,7 @@ from resnets.commands._feed import Feed, culprits
 from resnets.commands._final import Redraw, finish
 from resnets.commands._plan import Plan, build_model, compile_model
 from resnets.data.build import EvaluationBatches, TrainingBatches
-from resnets.errors import DataError
+from resnets.errors import DataError, ResnetsError
 from resnets.networks.sketch import sketch
 from resnets.recipes.schedules import rates
 from resnets.runs.callbacks import Course, Recorder
@@ -23,24 +23,27 @@ from resnets.runs.directory import RunDirectory
 from resnets.runs.display import Display
 from resnets.runs.interrupts import Interrupts
 from resnets.runs.keeper import Keeper
-from resnets.runs.lock import locked
 
 
 def fit(run: RunDirectory, plan: Plan, display: Display) -> RunDirectory:
-    """Train from the newest checkpoint, or from the start, to the end.
+    """Train from the newest checkpoint, or from the start, to the end. The caller holds the run's lock.
 
     Raises:
         DivergedError: A loss or a gradient was not finite, and ``safety`` says to stop.
         StoppedError: A signal came; a checkpoint was saved.
         DataError: A checkpoint or an image cannot be used.
-        UsageError: Another process is training in the run.
     """
     began = time.monotonic()
-    with locked(run), Interrupts(f"Stopped; go on with: resnets train --resume {run.root}") as interrupts:
+    with Interrupts(stopped(run)) as interrupts:
         training = _Training(run, plan, display, interrupts)
         training.go()
-        finish(run, plan, training.model, plan.batches(), training.validation, display, time.monotonic() - began)
+        finish(run, plan, training.model, training.validation, training.rows, display, time.monotonic() - began)
     return run
+
+
+def stopped(run: RunDirectory) -> str:
+    """Return what is said of a run that was stopped where there was nothing to save."""
+    return f"Stopped; go on with: resnets train --resume {run.root}"
 
 
 class _Training:
@@ -64,8 +67,8 @@ class _Training:
         self._introduce(start)
         self._left_out = _LeftOut(display)
         self._recorder = Recorder(
-            run, display, self.course, plan.safety, interrupts, keeper=keeper, start=start, redraw=Redraw(run, plan),
-            culprits=self._culprits,
+            run, display, self.course, plan.safety, interrupts, keeper=keeper, start=start,
+            redraw=Redraw(run, plan, display), culprits=self._culprits,
         )  # fmt: skip
 
     def _start(self, keeper: Keeper) -> Checkpoint | None:
@@ -96,13 +99,20 @@ class _Training:
     def go(self) -> None:
         """Take all steps that are left."""
         recorder, per_epoch = self._recorder, self.course.steps_per_epoch
+        shape: tuple[int, int, int] | None = None
         if recorder.pending is not None:
             self._end_epoch()
         while recorder.step < self.course.steps:
             epoch, done = divmod(recorder.step, per_epoch)
             until = epoch + 1 if done else self._plan.of_one_size(epoch)  # an epoch that was broken off is ended first
-            self._batches = self._left_out.batches = self._plan.batches(epoch)
+            self._batches: TrainingBatches = self._plan.batches(epoch)
+            self._left_out.batches = self._batches
             feed = Feed(self._batches, len(self._plan.data.classes))
+            if shape not in (None, self._batches.preprocess.image_shape):
+                # a step that is traced for a second size leaves height and width open, and would be computed otherwise
+                # than by a run that was resumed in it
+                self.model.make_train_function(force=True)
+            shape = self._batches.preprocess.image_shape
             with self._watching(feed):
                 self.model.fit(
                     feed.over(range(recorder.step, until * per_epoch)), initial_epoch=epoch, epochs=until,
@@ -110,6 +120,11 @@ class _Training:
                     callbacks=[self._left_out, recorder],
                     validation_data=self._validation_feed.over(range(len(self.validation))),
                 )  # fmt: skip
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The epochs' figures."""
+        return self._recorder.rows
 
     def _end_epoch(self) -> None:
         """Validate an epoch whose steps were all taken before a signal came."""
@@ -128,6 +143,8 @@ class _Training:
         try:
             with self._interrupts.deferred():
                 yield
+        except ResnetsError:
+            raise
         except Exception as error:
             raise feed.error or self._validation_feed.error or error from None
         finally:
@@ -147,7 +164,8 @@ class _LeftOut(keras.callbacks.Callback):  # type: ignore[misc]
         self._display, self._said = display, set[str]()
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        for name in [name for name in self.batches.bad if name not in self._said]:
-            self._said.add(name)
-            self._display.end_steps()
-            self._display.say(f"warning  {name} could not be read and was left out: {self.batches.bad[name]}")
+        for name, reason in list(self.batches.bad.items()):
+            if name not in self._said:
+                self._said.add(name)
+                self._display.end_steps()
+                self._display.say(f"warning  {name} could not be read and was left out: {reason}")

@@ -8,7 +8,7 @@ from typing import Any
 from resnets import backend
 from resnets.backend.processor import cores, cpu_name
 from resnets.commands._plan import Plan
-from resnets.commands._recorded import unreadable
+from resnets.commands._recorded import read_safety, unreadable
 from resnets.errors import UsageError
 from resnets.recipes.resolve import Resolved
 from resnets.runs.directory import FORMAT, RunDirectory, write_csv, write_json, write_text
@@ -55,7 +55,8 @@ def write_record(
 
 
 def _machine() -> dict[str, Any]:
-    return environment(backend.current().accelerators() or [cpu_name()], cores())
+    here = environment(backend.current().accelerators() or [cpu_name()], cores())
+    return {**here, "framework": backend.current().version()}
 
 
 def check_same(run: RunDirectory, record: Mapping[str, Any], asked: Plan) -> None:
@@ -70,6 +71,12 @@ def check_same(run: RunDirectory, record: Mapping[str, Any], asked: Plan) -> Non
                 raise UsageError(_other(run, f"{name} = {was}, and not {value}"))
     if record["seed"] != asked.seed:
         raise UsageError(_other(run, f"seed = {record['seed']}, and not {asked.seed}"))
+    deterministic = read_safety(dict(record)).deterministic
+    if deterministic != asked.safety.deterministic:
+        raise UsageError(_other(run, f"deterministic = {deterministic}, and not {asked.safety.deterministic}"))
+    began, begins = record.get("weights", {}), asked.start.record if asked.start else {}
+    if began.get("sha256") != begins.get("sha256"):
+        raise UsageError(_other(run, f"weights = {began.get('file')}, and not {begins.get('file')}"))
     if record["data"].get("fingerprint") != asked.data.without(unreadable(record)).fingerprint():
         raise UsageError(_other(run, "other images"))
 
@@ -85,7 +92,7 @@ def check_machine(run: RunDirectory, record: Mapping[str, Any]) -> None:
         UsageError: Says what differs.
     """
     was, now = record["environment"], _machine()
-    for name in ("versions", "platform", "devices", "cores", "variables"):
+    for name in ("versions", "platform", "devices", "cores", "framework", "variables"):
         if was.get(name) != now[name]:
             raise UsageError(
                 f"The run in {run.root} is deterministic, and its {name} were {was.get(name)}, but here they are "

@@ -97,7 +97,10 @@ def best_weights(run: RunDirectory) -> Tensors:
     newest = checkpoint.load_newest(run.checkpoints)
     if newest is None:
         raise DataError(f"{run.checkpoints} holds no checkpoint, so there are no best weights; use the final ones.")
-    return checkpoint.load_step(run.checkpoints, int(newest.state["best_step"])).groups["model"]
+    best = newest.state.get("best_step", 0)
+    if not isinstance(best, int) or best < 1:
+        raise DataError(f"No epoch of {run.root} is finished yet, so there are no best weights.")
+    return checkpoint.load_step(run.checkpoints, best).groups.get("model", {})
 
 
 def open_data(record: dict[str, Any]) -> DataSet:

@@ -256,12 +256,15 @@ def _replay(run: RunDirectory, plan: Plan) -> Divergence:
     if "weights" in record:
         plan = replace(plan, start=restart(record["weights"], plan.spec, len(plan.data.classes), plan.preprocess))
     saved = read_json(run.divergence)
+    what = str(saved.get("what", "loss"))
     again, found = refit(run, plan, int(saved["step"])), None
     if again.broken:
         epoch = (again.step - 1) // plan.batches().steps_per_epoch
         images = plan.batches(epoch).batch(again.step - 1)[0]
         found = locate(again.model, images, again.step, again.before)
-    elif (what := str(saved.get("what", "loss"))) != "loss":  # of the validation, or the answers of the final weights
+        if what == "gradient" and (found is None or found.where == "loss"):
+            found = Divergence(again.step, "", "gradient")
+    elif what not in ("loss", "gradient"):  # of the validation, or the answers of the final weights
         validation = EvaluationBatches(plan.data.splits["val"], plan.preprocess, len(plan.data.classes), _BATCH)
         found = locate(again.model, validation.batch(0)[0], again.step, again.before, what=what)
     return found or Divergence(again.step, "", "unknown")

@@ -11,7 +11,7 @@ from typing import Any
 
 from resnets import backend
 from resnets.backend.processor import cores
-from resnets.commands._fitting import fit
+from resnets.commands._fitting import fit, stopped
 from resnets.commands._foreign import Foreign, open_foreign, restart
 from resnets.commands._plan import Plan
 from resnets.commands._record import check_machine, check_same, write_record
@@ -32,6 +32,7 @@ from resnets.runs import checkpoint
 from resnets.runs.directory import RunDirectory, create, open_run
 from resnets.runs.display import Display
 from resnets.runs.interrupts import STOPPED_EARLY, Interrupts
+from resnets.runs.lock import locked
 from resnets.runs.safety import USUAL, Safety
 
 _MOST_CHECKED_BYTES = 2 << 30
@@ -74,7 +75,8 @@ def train(
         partial: Take of the weights what fits the network that is named, and leave the rest at random.
         seed: Decides weights, splits, order and augmentation.
         output: The run directory; None makes one under runs/.
-        go_on: Where ``output`` holds a run of the same training already, go on with it, or leave it if it is finished.
+        go_on: Where ``output`` holds a run of the same training already, go on with it, or leave it if it is finished;
+            ``safety`` is then what is done from there on, but ``deterministic`` must be as it was.
         safety: What is done when something goes wrong.
         strict: Refuse, instead of warning of them, data whose results would be doubtful and a precision that the
             machine lacks.
@@ -91,7 +93,8 @@ def train(
     """
     _check_arguments(seed, bool(weights), bool(scaling or keep_head or partial), go_on and not output)
     display, data = Display(quiet=quiet), locate(data)
-    with Interrupts(STOPPED_EARLY):
+    output = output.expanduser() if output else None
+    with Interrupts(STOPPED_EARLY) as interrupts:
         with display.waiting("reading the data"):
             dataset = load(data, seed=seed)
             preprocess, size_reason = derive(dataset, image_size)
@@ -117,16 +120,18 @@ def train(
             raise DataError(f"{remark[0].upper()}{remark[1:]}; strict refuses that.")
         plan.batches()  # refuses a batch that is too large before anything is written
         run = create(output, f"{dataset.name}-{plan.network_name}")
-        try:
-            write_record(run, plan, resolved, data, left_out=left_out)
-        except BaseException:
-            shutil.rmtree(run.root, ignore_errors=True)
-            raise
-        display.log = run.log
-        _introduce(display, run, plan, resolved, {"image size": size_reason, "precision": precision.reason})
-        for warning in filter(None, (remark, precision.warning)):
-            display.say(f"warning  {warning}")
-        return fit(run, plan, display)
+        with locked(run):
+            try:
+                write_record(run, plan, resolved, data, left_out=left_out)
+            except BaseException:
+                shutil.rmtree(run.root, ignore_errors=True)
+                raise
+            interrupts.says = stopped(run)
+            display.log = run.log
+            _introduce(display, run, plan, resolved, {"image size": size_reason, "precision": precision.reason})
+            for warning in filter(None, (remark, precision.warning)):
+                display.say(f"warning  {warning}")
+            return fit(run, plan, display)
 
 
 def resume(path: str | Path, quiet: bool = False) -> RunDirectory:
@@ -139,7 +144,7 @@ def resume(path: str | Path, quiet: bool = False) -> RunDirectory:
     run = open_run(path)
     if run.finished:
         raise UsageError(f"{run.root} is finished; there is nothing to resume.")
-    with Interrupts(f"Stopped before the training went on; go on with: resnets train --resume {run.root}"):
+    with Interrupts(stopped(run)):
         return _go_on(run, None, quiet)
 
 
@@ -151,12 +156,15 @@ def _go_on(run: RunDirectory, asked: Plan | None, quiet: bool) -> RunDirectory:
     if run.finished:
         return run
     display, plan = Display(run.log, quiet), open_plan(run)
+    if asked is not None:
+        plan = replace(plan, safety=asked.safety)
     if plan.safety.deterministic:
         check_machine(run, record)
     if "weights" in record and checkpoint.load_newest(run.checkpoints) is None:
         plan = replace(plan, start=restart(record["weights"], plan.spec, len(plan.data.classes), plan.preprocess))
-    display.say(f"resume   {run.root}")
-    return fit(run, plan, display)
+    with locked(run):
+        display.say(f"resume   {run.root}")
+        return fit(run, plan, display)
 
 
 def _check_arguments(seed: int, weights: bool, about_weights: bool, nowhere: bool) -> None:
@@ -194,6 +202,8 @@ def _choose_network(network: str | NetworkSpec, preprocess: Preprocess) -> tuple
 def _check_files(plan: Plan, display: Display) -> tuple[Plan, list[tuple[str, str]], str]:
     """Decode every image once before hours are spent; folders above 2 GiB are left to ``resnets data check``.
 
+    Where images that cannot be read are to be left out, all are decoded: an evaluation leaves none out by itself.
+
     Returns:
         The plan, without the images that cannot be read where ``safety`` skips them; the split and name of each of
         these; and what makes the results doubtful, or "".
@@ -201,7 +211,8 @@ def _check_files(plan: Plan, display: Display) -> tuple[Plan, list[tuple[str, st
     data = plan.data
     files = {name: split for name, split in data.splits.items() if not split.in_memory}
     paths = [path for split in files.values() for path in split.images if isinstance(path, Path)]
-    if sum(path.stat().st_size for path in paths) > _MOST_CHECKED_BYTES:
+    large = sum(path.stat().st_size for path in paths) > _MOST_CHECKED_BYTES
+    if large and plan.safety.on_bad_image == "error":
         return plan, [], "the images, over 2 GiB, were not all checked beforehand; 'resnets data check' does that"
     findings = add_up(display.track(scan(files), len(paths), "checking images"))
     remarks, left_out = [], [(f.split, f.name) for f in findings.unreadable]

@@ -249,10 +249,12 @@ class TrainingBatches:
 
     def _of_epoch(self, epoch: int) -> tuple[NDArray[np.int64], Draws]:
         """Return the order and the draws of an epoch, kept for its next steps."""
-        if self._epoch is None or self._epoch[0] != epoch:
+        known = self._epoch  # another thread may put its own in the place
+        if known is None or known[0] != epoch:
             n = len(self.split)
             draws = augment.draw(self._seed, epoch, n)
             if self._how.alternate_flip:
                 draws["flip"] = augment.alternate(self._seed, epoch, n)
-            self._epoch = (epoch, augment.order(self._seed, epoch, n), draws)
-        return self._epoch[1], self._epoch[2]
+            self._epoch = made = (epoch, augment.order(self._seed, epoch, n), draws)
+            return made[1:]
+        return known[1:]

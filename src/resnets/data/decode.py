@@ -8,6 +8,7 @@ what says in its first bytes that it has more pixels than any camera's pictures,
 
 from __future__ import annotations
 
+import errno
 import io
 import stat
 from collections.abc import Iterator
@@ -75,7 +76,7 @@ def _opened(source: Path | bytes) -> Iterator[Image.Image]:
         with Image.open(source if isinstance(source, Path) else io.BytesIO(source), formats=FORMATS) as image:
             _check_size(name, image)
             yield image
-    except UnreadableImageError:
+    except (UnreadableImageError, MemoryError):
         raise
     except FileNotFoundError:
         raise UnreadableImageError(name, "the file is not there") from None
@@ -87,6 +88,8 @@ def _opened(source: Path | bytes) -> Iterator[Image.Image]:
         kinds = "JPEG, PNG, BMP, GIF or WebP"
         raise UnreadableImageError(name, f"it is not a {kinds} image, whatever its name says") from None
     except Exception as error:  # Pillow raises many kinds for damaged files: OSError, SyntaxError, struct.error, ...
+        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+            raise  # not the image's fault
         words = error.strerror if isinstance(error, OSError) else None  # its text would name the path again
         raise UnreadableImageError(name, words or str(error) or type(error).__name__) from error
 

@@ -211,10 +211,17 @@ def _first_copies(split: Split) -> NDArray[np.int64]:
         bytes_of = [path.stat().st_size for path in split.images]
         common = {size for size, count in Counter(bytes_of).items() if count > 1}
         keys = [
-            _digest(path.read_bytes()) if size in common else position
+            _digest_of(path, position) if size in common else position
             for position, (path, size) in enumerate(zip(split.images, bytes_of, strict=True))
         ]
     return np.array([first.setdefault(key, position) for position, key in enumerate(keys)], np.int64)
+
+
+def _digest_of(path: Path, position: int) -> object:
+    try:
+        return _digest(path.read_bytes())
+    except OSError:  # the scan names it
+        return position
 
 
 def _digest(content: bytes) -> bytes:

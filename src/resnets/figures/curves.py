@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 from resnets.figures.style import BLUE, GREY, ORANGE, new_figure, whole_numbers
 
 
-def draw_curves(rows: Sequence[Mapping[str, str]], title: str) -> Figure:
+def draw_curves(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
     """Draw the training of one run.
 
     Args:
@@ -29,9 +30,9 @@ def draw_curves(rows: Sequence[Mapping[str, str]], title: str) -> Figure:
     return figure
 
 
-def _lines(axes: Axes, rows: Sequence[Mapping[str, str]], columns: Sequence[tuple[str, str, str, float]]) -> None:
+def _lines(axes: Axes, rows: Sequence[Mapping[str, Any]], columns: Sequence[tuple[str, str, str, float]]) -> None:
     for column, label, colour, factor in columns:
-        points = [(int(row["epoch"]), factor * float(row[column])) for row in rows if row.get(column)]
+        points = [(int(row["epoch"]), factor * float(row[column])) for row in rows if row.get(column, "") != ""]
         if points:
             x, y = zip(*points, strict=True)
             value = f"{y[-1]:.3g}" if factor == 1 else f"{y[-1]:.2f}"

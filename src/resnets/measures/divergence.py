@@ -27,7 +27,7 @@ class Divergence:
         layer: The first layer, in the order of the signal, that gave no finite number; or, of those whose weights were
             none, the nearest to the loss.
         where: "weights", "all weights" where all broke at once, "output", "loss" where all layers gave finite numbers,
-            or "unknown" where going the steps once more gave finite numbers.
+            "gradient" where the loss was finite too, or "unknown" where going the steps once more gave finite numbers.
         largest: The first layer whose output was far out of the ordinary, "" for none: in that step, or in the one
             before where weights broke.
         largest_value: Its largest absolute value.
@@ -53,6 +53,7 @@ class Divergence:
             "all weights": f"{step} broke all weights at once: its gradient had no finite norm to be clipped by",
             "output": f"{self.layer} was the first layer whose output was no finite number",
             "unknown": "going the steps once more gave finite numbers, so where it began is not known",
+            "gradient": "every layer gave finite numbers, and so did the loss, but its gradient was not finite",
             "loss": f"every layer gave finite numbers, and the loss of what {self.layer} gave was none",
         }[self.where]
         text = f"The training diverged at step {self.step}: {what}."

@@ -6,14 +6,14 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import keras
 import numpy as np
 
-from resnets.errors import DataError, DivergedError
+from resnets.errors import DataError, DivergedError, ResnetsError
 from resnets.runs.checkpoint import Checkpoint
-from resnets.runs.directory import RunDirectory, write_csv, write_json
+from resnets.runs.directory import RunDirectory, write_json, write_rows
 from resnets.runs.display import Display
 from resnets.runs.interrupts import Interrupts
 from resnets.runs.keeper import Keeper, restore_metrics
@@ -55,7 +55,7 @@ class Recorder(keras.callbacks.Callback):
         safety: What is done when something goes wrong.
         interrupts: Knows whether a signal came.
         start: The checkpoint that the training goes on from, or None.
-        redraw: Draws the curves anew, where it is time.
+        redraw: Draws the curves of these rows anew, where it is time.
         culprits: From a model and a step to the images of its batch by which the loss is not finite, and in what way.
     """
 
@@ -69,7 +69,7 @@ class Recorder(keras.callbacks.Callback):
         *,
         keeper: Keeper,
         start: Checkpoint | None,
-        redraw: Callable[[], None],
+        redraw: Callable[[Sequence[Mapping[str, Any]]], None],
         culprits: Culprits,
     ) -> None:
         super().__init__()
@@ -77,12 +77,12 @@ class Recorder(keras.callbacks.Callback):
         self._interrupts, self._keeper, self._redraw, self._culprits = interrupts, keeper, redraw, culprits
         state = _checked(start.state) if start else {}
         self.step = self._first_step = start.step if start else 0
-        self._rows: list[dict[str, Any]] = list(state.get("history", ()))
+        self.rows: list[dict[str, Any]] = list(state.get("history", ()))
         self._best = (int(state.get("best_step", 0)), float(state.get("best_val_accuracy", -1)))
         self.pending: dict[str, float] | None = state.get("pending")
         self._seconds_before = float(state.get("seconds_in_epoch", 0))
         self._metrics = start.groups.get("metrics") if start else None
-        self._skipped, self._rollbacks = 0, int(state.get("rollbacks", 0))
+        self._skipped, self._rollbacks = int(state.get("skipped", 0)), int(state.get("rollbacks", 0))
         self._began = self._epoch_began = self._step_ended = time.monotonic()
         self._steps_before = self.step
         self._write_metrics()
@@ -122,16 +122,20 @@ class Recorder(keras.callbacks.Callback):
             in_steps = max(1e-9, self._step_ended - self._epoch_began)
             rate = (self.step - self._steps_before) * self._course.batch_size / in_steps
             self.pending = {**values, "images_per_second": round(rate, 1)}
-        elif self._interrupts.asked or self._keeper.minutes_since > self._safety.save_minutes:
+        elif self._interrupts.asked or self._is_time():
             self._save(metrics=True)
             if self._interrupts.asked:
                 self._stop()
 
     def on_test_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Stop within the validation of an epoch too: its steps are saved, and it begins anew."""
-        if self._interrupts.asked:
+        if self._interrupts.asked or self._is_time():
             self._save()
+        if self._interrupts.asked:
             self._stop()
+
+    def _is_time(self) -> bool:
+        return self._keeper.minutes_since > self._safety.save_minutes
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Write the epoch's row, checkpoint, curves and line."""
@@ -146,14 +150,15 @@ class Recorder(keras.callbacks.Callback):
             "learning_rate": float(self._course.learning_rates[self.step - 1]), "images_per_second": rate,
             "seconds": round(time.monotonic() - self._epoch_began + self._seconds_before, 2),
         }  # fmt: skip
-        best = row.get("val_accuracy", 0.0) > self._best[1]
+        before, best = self._best, row.get("val_accuracy", 0.0) > self._best[1]
         if best:
             self._best = (self.step, row.get("val_accuracy", 0.0))
-        self._rows.append(row)
+        self.rows.append(row)
         self.pending, self._seconds_before = None, 0.0
         self._write_metrics()
-        self._save()
-        self._try("the curves", self._redraw)
+        if not self._save():
+            self._best = before  # or the best would be one that is not there
+        self._redraw(self.rows)
         elapsed, steps = time.monotonic() - self._began, max(1, self.step - self._first_step)
         self._display.epoch(row, self._course.epochs, elapsed / steps * (self._course.steps - self.step), best)
         if self._interrupts.asked:
@@ -177,7 +182,7 @@ class Recorder(keras.callbacks.Callback):
             self._diverged(what, loss if what == "loss" else math.inf, images, named)
         self.model.optimizer.iterations.assign(self.step)  # rates go by the place in the data
 
-    def _diverged(self, what: str, value: float, images: Sequence[str] = (), named: str = "") -> None:
+    def _diverged(self, what: str, value: float, images: Sequence[str] = (), named: str = "") -> NoReturn:
         record = {"step": self.step, "what": what, "value": str(value), "images": list(images)}
         self._try("divergence.json", lambda: write_json(self._run.divergence, record))
         became = f"became {value}" if what != "gradient" else "became infinite or no number"
@@ -191,10 +196,8 @@ class Recorder(keras.callbacks.Callback):
         )
 
     def _write_metrics(self) -> None:
-        if self._rows:
-            columns = list(self._rows[0])
-            rows = [[row.get(column, "") for column in columns] for row in self._rows]
-            self._try("metrics.csv", lambda: write_csv(self._run.metrics, columns, rows, mark=False))
+        if self.rows:
+            self._try("metrics.csv", lambda: write_rows(self._run.metrics, self.rows))
         else:
             self._try("metrics.csv", lambda: self._run.metrics.unlink(missing_ok=True))
 
@@ -205,25 +208,28 @@ class Recorder(keras.callbacks.Callback):
         except OSError as error:
             self._display.say(f"warning  {what} could not be written ({error.strerror or error})")
 
-    def _save(self, metrics: bool = False) -> None:
+    def _save(self, metrics: bool = False) -> bool:
         began = self._epoch_began if metrics or self.pending else time.monotonic()
         state = {
-            "history": self._rows, "best_step": self._best[0], "best_val_accuracy": self._best[1],
-            "rollbacks": self._rollbacks, "pending": self.pending,
+            "history": self.rows, "best_step": self._best[0], "best_val_accuracy": self._best[1],
+            "rollbacks": self._rollbacks, "skipped": self._skipped, "pending": self.pending,
             "seconds_in_epoch": time.monotonic() - began + self._seconds_before,
         }  # fmt: skip
-        self._keeper.save(self.model, self.step, state, self._best[0], metrics)
+        try:
+            return self._keeper.save(self.model, self.step, state, self._best[0], metrics)
+        except FloatingPointError as error:
+            self._diverged(str(error), math.nan)
 
     def _stop(self) -> None:
         self._display.end_steps()
         saved = self._keeper.saved_step
-        kept = " with a checkpoint saved"
-        if saved != self.step:
-            kept = f"; the last checkpoint is that of step {saved}" if saved else "; there is nothing to save yet"
-        self._interrupts.says = (
-            f"Stopped at step {self.step} of {self._course.steps}{kept}; "
-            f"go on with: resnets train --resume {self._run.root}"
-        )
+        where = f"Stopped at step {self.step} of {self._course.steps}"
+        then = f"go on with: resnets train --resume {self._run.root}"
+        if saved != self.step and self.step > self._first_step:
+            was = "there is none" if saved is None else f"the last one is that of step {saved}"
+            raise ResnetsError(f"{where}, but its checkpoint could not be saved, and {was}. Make room, then {then}")
+        kept = "there is nothing to save yet" if saved is None else "with a checkpoint saved"
+        self._interrupts.says = f"{where}{', ' if saved is None else ' '}{kept}; {then}"
         self._interrupts.check()
 
 
@@ -234,9 +240,10 @@ def _checked(state: Mapping[str, Any]) -> Mapping[str, Any]:
         DataError: It is not.
     """
     rows, pending = state.get("history", []), state.get("pending") or {}
-    numbers = [state.get(name, 0) for name in ("best_step", "best_val_accuracy", "seconds_in_epoch", "rollbacks")]
+    fields = ("best_step", "best_val_accuracy", "seconds_in_epoch", "rollbacks", "skipped")
+    numbers = [state.get(name, 0) for name in fields]
     known = isinstance(rows, list) and all(isinstance(row, dict) for row in (*rows, pending))
     values = [*numbers, *(value for row in (*rows, pending) for value in row.values())] if known else [None]
-    if not all(isinstance(value, int | float) for value in values):
+    if not all(isinstance(value, int | float) and math.isfinite(value) for value in values):
         raise DataError("The checkpoint's state is not one that a training has; it was changed by somebody.")
     return state

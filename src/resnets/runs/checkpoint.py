@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from safetensors.numpy import load_file
 from safetensors.numpy import save as to_bytes
 
 from resnets.errors import DataError
-from resnets.runs.directory import as_json, read_json, require_space, write_bytes
+from resnets.runs.directory import as_json, read_json, require_space, sync, write_bytes
 
 Tensors = Mapping[str, NDArray[Any]]
 _MANIFEST = "manifest.json"
@@ -66,17 +67,16 @@ def save(folder: Path, checkpoint: Checkpoint, keep: set[int]) -> Path:
     files = _files(checkpoint)
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        require_space(folder, 2 * sum(map(len, files.values())))
+        require_space(folder, 2**16 + sum(map(len, files.values())))
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         for name, content in files.items():
             write_bytes(temporary / name, content)
-        _sync(temporary)
         if not _verifies(temporary):
             raise OSError(f"what was written to {temporary} is not what was read back from it")
         final = folder / _free_name(folder, checkpoint.step)
         temporary.rename(final)
-        _sync(folder)
+        sync(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     _remove_others(folder, keep)
@@ -101,12 +101,13 @@ def _remove_others(folder: Path, keep: set[int]) -> None:
     kept = {path.name for path in found[:2]}
     for step in keep:
         kept |= {path.name for path in [p for p in found if _step(p) == step][:1]}
-    for old in found:
-        if old.name not in kept:
-            old.rename(folder / f".old-{old.name}-{os.getpid()}")
-    for left in folder.iterdir():
-        if left.name.startswith(_LEFT_BEHIND):
-            shutil.rmtree(left, ignore_errors=True)
+    with suppress(OSError):  # the new one counts whether or not others can be removed
+        for old in found:
+            if old.name not in kept:
+                old.rename(folder / f".old-{old.name}-{os.getpid()}")
+        for left in folder.iterdir():
+            if left.name.startswith(_LEFT_BEHIND):
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def load_newest(folder: Path) -> Checkpoint | None:
@@ -151,25 +152,18 @@ def _whole(paths: list[Path]) -> Iterator[Checkpoint]:
 def _verifies(path: Path) -> bool:
     try:
         manifest = read_json(path / _MANIFEST)
-        return bool(manifest) and all(_describe(path / name) == entry for name, entry in manifest.items())
-    except (DataError, OSError):
+        return bool(manifest) and all(_holds(path, name, entry) for name, entry in manifest.items())
+    except (DataError, OSError, KeyError, TypeError):
         return False
 
 
-def _describe(file: Path) -> dict[str, Any]:
+def _holds(path: Path, name: str, entry: Any) -> bool:
+    """Whether a file of a checkpoint is as its manifest says; what is no file in it is not opened."""
+    file = path / Path(name).name
+    if file.is_symlink() or not file.is_file() or {"bytes": file.stat().st_size} != {"bytes": entry["bytes"]}:
+        return False
     with file.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256")
-    return {"bytes": file.stat().st_size, "sha256": digest.hexdigest()}
-
-
-def _sync(folder: Path) -> None:
-    if os.name == "nt":  # Windows cannot open a directory; a rename is durable enough there
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        return bool(hashlib.file_digest(stream, "sha256").hexdigest() == entry["sha256"])
 
 
 def _newest_first(folder: Path) -> list[Path]:

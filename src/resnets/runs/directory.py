@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from resnets.errors import DataError, UsageError
+from resnets.records import shown
 
 FORMAT = 1
 _LATEST = "latest"
@@ -79,7 +80,8 @@ class RunDirectory:
                 raise DataError(f"{self.record} is damaged: it has {key!r}, which no run has.")
         for key, kind in _RECORD_KINDS.items():
             if not isinstance(record.get(key), kind):
-                raise DataError(f"{self.record} is damaged: {key!r} is {record.get(key, 'missing')!r}.")
+                raise DataError(f"{self.record} is damaged: {key!r} is {shown(record.get(key, 'missing'))}.")
+        _check_values(self.record, record)
         return record
 
     def read_metrics(self) -> list[dict[str, str]]:
@@ -103,12 +105,35 @@ class RunDirectory:
         Raises:
             DataError: The file is missing or damaged.
         """
+        if not self.labels.is_file():
+            raise DataError(f"{self.labels} is missing.")
         try:
             return tuple(self.labels.read_text(encoding="utf-8").removesuffix("\n").split("\n"))
-        except FileNotFoundError:
-            raise DataError(f"{self.labels} is missing.") from None
         except UnicodeDecodeError:
             raise DataError(f"{self.labels} is damaged: it is not UTF-8 text.") from None
+
+
+def _check_values(path: Path, record: Mapping[str, Any]) -> None:
+    """Refuse values that nothing here writes, in the parts of a record that no class reads.
+
+    Raises:
+        DataError: Names the first.
+    """
+    data, weights = record["data"], record.get("weights", {})
+    names = data.get("unreadable", [])
+    right = {
+        "seed": type(record["seed"]) is int and 0 <= record["seed"] < 2**32,
+        "precision": record["precision"] in ("float32", "mixed_bfloat16", "mixed_float16"),
+        "data": all(isinstance(data.get(key), str) for key in ("argument", "name", "fingerprint"))
+        and type(data.get("seed", 0)) is int and 0 <= data.get("seed", 0) < 2**32
+        and isinstance(data.get("most", {}), dict) and all(type(n) is int for n in data.get("most", {}).values()),
+        "data.unreadable": isinstance(names, list) and all(
+            isinstance(row, list) and len(row) == 2 and all(isinstance(part, str) for part in row) for row in names
+        ),
+        "weights": isinstance(weights, dict) and (not weights or isinstance(weights.get("file"), str)),
+    }  # fmt: skip
+    if wrong := [name for name, is_right in right.items() if not is_right]:
+        raise DataError(f"{path} is damaged: {wrong[0]!r} is not as any run has it.")
 
 
 def create(output: Path | None, name: str) -> RunDirectory:
@@ -142,7 +167,7 @@ def create(output: Path | None, name: str) -> RunDirectory:
 def _is_free(root: Path) -> bool:
     """Return whether a folder is empty, or holds what a beginning leaves that was killed before run.json was there."""
     run = RunDirectory(root)
-    own = {run.labels, run.dataset, run.split, run.figures, run.checkpoints}
+    own = {run.labels, run.dataset, run.split, run.lock, run.figures, run.checkpoints}
     left = [path for path in root.iterdir() if not (path.name.startswith(".") and path.name.endswith(".tmp"))]
     return set(left) <= own and not any(any(path.iterdir()) for path in left if path.is_dir())
 
@@ -223,8 +248,20 @@ def write_bytes(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+        sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Bring a file, or the names in a folder, to the disk."""
+    if os.name == "nt" and path.is_dir():  # Windows cannot open a directory; a rename is durable enough there
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
@@ -248,6 +285,8 @@ def read_json(path: Path) -> dict[str, Any]:
         DataError: It is not there or damaged.
     """
     try:
+        if not path.is_file():
+            raise DataError(f"{path} is {'no ordinary file' if path.exists() else 'missing'}.")
         if path.stat().st_size > _LARGEST_JSON:
             raise DataError(f"{path} is larger than anything that is written here: {path.stat().st_size:,} bytes.")
         values = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
@@ -262,6 +301,12 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise DataError(f"{path} holds no JSON object.")
     return values
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows of figures as a CSV file, whole or not at all; the columns are those of the first."""
+    columns = list(rows[0])
+    write_csv(path, columns, [[row.get(column, "") for column in columns] for row in rows], mark=False)
 
 
 def _refuse(constant: str) -> None:

@@ -37,7 +37,10 @@ class Display:
 
     def say(self, text: str) -> None:
         """Print a line and log it."""
-        self.console.print(text, markup=False)
+        try:
+            self.console.print(text, markup=False)
+        except (OSError, SystemExit):  # nobody reads any more; rich would end the process
+            self.console.quiet = True
         self._write(text)
 
     def _write(self, text: str) -> None:

@@ -70,7 +70,8 @@ class Interrupts:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.asked:
-            self._restore()
+            for every in _SIGNALS:  # a third one is not to be taken by whoever listens further out
+                signal.signal(every, signal.SIG_DFL)
             raise KeyboardInterrupt
         self.asked = True
         if not self._deferred:
@@ -78,5 +79,5 @@ class Interrupts:
 
     def _restore(self) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
         self._before = {}

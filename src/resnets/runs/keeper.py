@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from resnets.errors import DataError, DivergedError, ResnetsError
+from resnets.errors import DataError, ResnetsError
 from resnets.runs import checkpoint
 from resnets.runs.checkpoint import Checkpoint
 from resnets.runs.directory import RunDirectory
@@ -38,7 +38,7 @@ class Keeper:
         """Time since the last try."""
         return (time.monotonic() - self._last) / 60
 
-    def save(self, model: keras.Model, step: int, state: Mapping[str, Any], best: int, metrics: bool = False) -> None:
+    def save(self, model: keras.Model, step: int, state: Mapping[str, Any], best: int, metrics: bool = False) -> bool:
         """Save a checkpoint.
 
         Args:
@@ -48,14 +48,17 @@ class Keeper:
             best: Step of the best checkpoint so far, which stays.
             metrics: Whether the running means of an epoch go with it.
 
+        Returns:
+            Whether it was saved.
+
         Raises:
-            DivergedError: A weight is not finite; nothing was saved.
+            FloatingPointError: A weight is not finite; nothing was saved. It says which.
             ResnetsError: Several could not be saved in a row.
         """
         groups = {"model": tensors(model.variables), "optimizer": tensors(model.optimizer.variables)}
         for name, numbers in groups["model"].items():
             if not np.isfinite(numbers).all():
-                raise DivergedError(f"The weights {name} are not finite at step {step}; they were not saved.")
+                raise FloatingPointError(f"weights {name}")
         if metrics:
             groups["metrics"] = {str(i): np.asarray(v) for i, v in enumerate(model.metrics_variables)}
         try:
@@ -63,8 +66,10 @@ class Keeper:
             self._failed, self.saved_step = 0, step
         except OSError as error:
             self._bear(step, error)
+            return False
         finally:
             self._last = time.monotonic()
+        return True
 
     def _bear(self, step: int, error: OSError) -> None:
         self._failed += 1
@@ -89,27 +94,36 @@ class Keeper:
             return None
         for name in newest.passed_over:
             self._display.say(f"warning  the checkpoint {name} is damaged and was passed over")
-        restore(model.variables, newest.groups["model"])
-        restore(model.optimizer.variables, newest.groups["optimizer"])
+        restore(model.variables, newest.groups.get("model", {}))
+        restore(model.optimizer.variables, newest.groups.get("optimizer", {}))
         self.saved_step = newest.step
         return newest
 
 
+def named(variables: list[Any]) -> list[tuple[str, Any]]:
+    """Return Keras variables with the names that checkpoints know them by: their paths.
+
+    The state of a layer's random numbers is named by its place, since its path counts what the process has made before.
+    """
+    seeds = iter(range(len(variables)))
+    return [(f"seed{next(seeds)}" if v.path.endswith("seed_generator_state") else v.path, v) for v in variables]
+
+
 def tensors(variables: list[Any]) -> dict[str, np.ndarray]:
-    """Return the values of Keras variables by path."""
-    return {v.path: np.asarray(v) for v in variables}
+    """Return the values of Keras variables by name."""
+    return {name: np.asarray(v) for name, v in named(variables)}
 
 
 def restore(variables: list[Any], saved: Mapping[str, np.ndarray]) -> None:
-    """Assign saved values to the Keras variables of the same paths.
+    """Assign saved values to the Keras variables of the same names.
 
     Raises:
         DataError: A variable has no saved value, or one of another shape.
     """
-    for variable in variables:
-        value = saved.get(variable.path)
+    for name, variable in named(variables):
+        value = saved.get(name)
         if value is None or tuple(value.shape) != tuple(variable.shape):
-            raise DataError(f"What was saved does not fit the run's network: {variable.path} is not as in run.json.")
+            raise DataError(f"What was saved does not fit the run's network: {name} is not as in run.json.")
         variable.assign(value)
 
 
@@ -123,4 +137,7 @@ def restore_metrics(model: keras.Model, saved: Mapping[str, np.ndarray]) -> None
     if len(variables) != len(saved):
         raise DataError(f"The checkpoint does not fit: {len(saved)} running means for {len(variables)} metrics.")
     for i, variable in enumerate(variables):
-        variable.assign(saved[str(i)])
+        value = saved.get(str(i))
+        if value is None or tuple(value.shape) != tuple(variable.shape):
+            raise DataError("The checkpoint does not fit: its running means are of other metrics.")
+        variable.assign(value)

@@ -11,7 +11,7 @@ from typing import Any
 PACKAGES = ("resnets", "keras", "tensorflow", "tensorflow-cpu", "jax", "numpy", "pillow", "scikit-learn", "matplotlib")
 
 
-VARIABLES = ("KERAS_BACKEND", "TF_ENABLE_ONEDNN_OPTS", "TF_DETERMINISTIC_OPS", "XLA_FLAGS", "OMP_NUM_THREADS")
+VARIABLES = ("TF_ENABLE_ONEDNN_OPTS", "TF_DETERMINISTIC_OPS", "XLA_FLAGS", "OMP_NUM_THREADS")
 
 
 def versions() -> dict[str, str]:

@@ -40,6 +40,10 @@ class Safety:
         for name, hint in records.hints(Safety).items():
             if (valid := get_args(hint)) and getattr(self, name) not in valid:
                 raise unknown(name, getattr(self, name), valid)
+        if self.deterministic and self.on_divergence == "rollback":
+            raise UsageError(
+                "on_divergence='rollback' goes by the clock, which deterministic rules out; take 'skip' or 'stop'."
+            )
         if not 0 <= self.most_bad_images < 1:
             raise UsageError(f"most_bad_images is a share: at least 0 and below 1, not {self.most_bad_images}.")
         if self.save_minutes <= 0:
