@@ -56,6 +56,8 @@ recipes = {
     "sgd": dict(ema=0.9, clip_norm=1.0), "muon": dict(optimizer="muon"),
     "adamw": dict(optimizer="adamw", weight_decay_mode="decoupled"),
 }
+if keras.backend.backend() == "jax":  # whose guard is one for all optimizers, and which compiles long
+    recipes = {"sgd": recipes["sgd"]}
 for name, settings in recipes.items():
     keras.utils.set_random_seed(0)
     model = build("resnet8:drop_path=0.2", 3, (12, 12, 3))
@@ -94,6 +96,6 @@ def test_a_step_that_is_not_finite_changes_no_bit(backend: str) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     told = json.loads(done.stdout.splitlines()[-1])
     assert told.pop("gradient alone") == [False, True, True]
-    assert set(told) == {"sgd", "muon", "adamw"}
+    assert set(told) == ({"sgd"} if backend == "jax" else {"sgd", "muon", "adamw"})
     for row in told.values():
         assert row == [True, True, False, True, True, True]

@@ -57,7 +57,7 @@ def whole(trainings: Trainings, images: Path, tmp_path_factory: pytest.TempPathF
 def test_trainings_killed_at_random_come_to_what_an_unbroken_one_does(
     trainings: Trainings, images: Path, whole: tuple[dict[str, str], float], tmp_path: Path, amount: Amount, told: Told
 ) -> None:
-    rng, kills, wanted, runs = np.random.default_rng(0), 0, amount(4, 200), 0
+    rng, kills, wanted, runs = np.random.default_rng(0), 0, amount(3, 200), 0
     while kills < wanted:
         run, runs = tmp_path / str(runs), runs + 1
         while (code := trainings.signalled(signal.SIGKILL, rng.uniform(0, whole[1]), *command(images, run))) != 0:
@@ -88,7 +88,7 @@ def _check_survivor(run: Path) -> None:
 def test_sigterm_at_random_times_saves_the_last_step_and_exits_75(
     trainings: Trainings, images: Path, whole: tuple[dict[str, str], float], tmp_path: Path, amount: Amount, told: Told
 ) -> None:
-    rng, stops, wanted, runs, longest = np.random.default_rng(1), 0, amount(4, 30), 0, 0.0
+    rng, stops, wanted, runs, longest = np.random.default_rng(1), 0, amount(2, 30), 0, 0.0
     while stops < wanted:
         run, runs = tmp_path / str(runs), runs + 1
         for _ in range(20):
@@ -130,7 +130,7 @@ def test_a_stopped_and_resumed_run_is_the_run_that_was_not_stopped(
     trainings: Trainings, images: Path, tmp_path: Path, amount: Amount, told: Told
 ) -> None:
     """In the middle of the second epoch (step 9 of 6 a epoch) and at its end (12)."""
-    tried = [case for i, case in enumerate(CASES) if i in (1, 14) or amount(0, 1)]
+    tried = [case for i, case in enumerate(CASES) if i == 3 or amount(0, 1)]
     for stop, optimizer, setting in tried:
         words = ("--epochs", "3", "--set", "crop=pad", "--set", "flip=true", *OPTIMIZERS[optimizer], *SETTINGS[setting])
         if "bfloat16" not in setting:
