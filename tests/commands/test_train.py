@@ -13,11 +13,13 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from resnets.backend import tensorflow
 from resnets.commands.train import resume, train
 from resnets.data.build import TrainingBatches
 from resnets.errors import DataError, DivergedError, ResnetsError, StoppedError, UsageError
@@ -498,13 +500,24 @@ def test_images_grow_during_a_training(pictures: Path, tmp_path: Path, monkeypat
     sides: dict[int, int] = {}
     plain_batch = TrainingBatches.batch
 
+    traced: list[int | None] = []
+    plain_step = tensorflow._guarded_step
+
+    def tracing(model: object, images: Any, targets: Any) -> object:
+        traced.append(images.shape[1])
+        return plain_step(model, images, targets)
+
     def watched(self: TrainingBatches, step: int) -> tuple[np.ndarray, np.ndarray]:
         images, targets = plain_batch(self, step)
         sides[step] = images.shape[1]
         return images, targets
 
     monkeypatch.setattr(TrainingBatches, "batch", watched)
+    monkeypatch.setattr(tensorflow, "_guarded_step", tracing)
     run = run_training(pictures, tmp_path / "run", epochs=4, **GROWING)
+    # each size is traced by itself: else a step of the second one would leave height and width open, be computed
+    # otherwise where arithmetic goes by shapes, and differ from that of a run that was resumed in it
+    assert set(traced) == {8, 16}
     assert [sides[step] for step in range(0, 24, 6)] == [8, 8, 16, 16]
     assert run.read_record()["preprocess"]["height"] == 16
 

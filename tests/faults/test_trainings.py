@@ -54,6 +54,7 @@ def whole(trainings: Trainings, images: Path, tmp_path_factory: pytest.TempPathF
     return state(run), time.monotonic() - began
 
 
+@pytest.mark.slow
 def test_trainings_killed_at_random_come_to_what_an_unbroken_one_does(
     trainings: Trainings, images: Path, whole: tuple[dict[str, str], float], tmp_path: Path, amount: Amount, told: Told
 ) -> None:
@@ -85,6 +86,7 @@ def _check_survivor(run: Path) -> None:
     assert len(newest.state["history"]) == newest.step // STEPS - (newest.state["pending"] is not None)
 
 
+@pytest.mark.slow
 def test_sigterm_at_random_times_saves_the_last_step_and_exits_75(
     trainings: Trainings, images: Path, whole: tuple[dict[str, str], float], tmp_path: Path, amount: Amount, told: Told
 ) -> None:
@@ -105,6 +107,8 @@ def test_sigterm_at_random_times_saves_the_last_step_and_exits_75(
                 newest = checkpoint.load_newest(run / "checkpoints")
                 assert newest is not None or int(at[1]) == 0
                 assert newest is None or newest.step == int(at[1])
+            if stops == wanted:
+                break
         assert trainings.run(*command(images, run)) == 0
         assert state(run) == whole[0]
     told("F5", f"{stops} of {stops} exited with 75, saved at the last step; all {runs} trainings ended bitwise equal; "
@@ -126,6 +130,7 @@ OPTIMIZERS = {
 CASES = [(stop, o, s) for stop in (9, 12) for o in OPTIMIZERS for s in SETTINGS]
 
 
+@pytest.mark.slow
 def test_a_stopped_and_resumed_run_is_the_run_that_was_not_stopped(
     trainings: Trainings, images: Path, tmp_path: Path, amount: Amount, told: Told
 ) -> None:
