@@ -154,6 +154,7 @@ def _go_on(run: RunDirectory, asked: Plan | None, quiet: bool) -> RunDirectory:
     if asked is not None:
         check_same(run, record, asked)
     if run.finished:
+        Display(quiet=quiet).say(f"finished {run.root}; there is nothing to do")
         return run
     display, plan = Display(run.log, quiet), open_plan(run)
     if asked is not None:
@@ -221,15 +222,19 @@ def _check_files(plan: Plan, display: Display) -> tuple[Plan, list[tuple[str, st
         shown += f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
         if len(bad) > (most := plan.safety.most_bad_of(len(paths))):
             skip = f"at most {most} would be skipped (--most-bad-images)" if most else "--on-bad-image skip skips a few"
-            raise DataError(f"{len(bad)} images cannot be read: {shown}. Replace or remove them; {skip}.")
+            raise DataError(f"{_images(len(bad))} cannot be read: {shown}. Replace or remove them; {skip}.")
         plan = replace(plan, data=data.without(set(left_out)))
-        remarks.append(f"{len(bad)} images cannot be read and are left out: {shown}")
+        remarks.append(f"{_images(len(bad))} cannot be read and {'is' if len(bad) == 1 else 'are'} left out: {shown}")
     if doubtful := len({*findings.leaks, *findings.conflicts}):
         remarks.append(
             f"{doubtful} groups of equal images lie in more than one split or class, so the results are doubtful; "
             "'resnets data check' lists them"
         )
     return plan, left_out, "; ".join(remarks)
+
+
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count:,} images"
 
 
 def _introduce(display: Display, run: RunDirectory, plan: Plan, resolved: Resolved, reasons: Mapping[str, str]) -> None:
