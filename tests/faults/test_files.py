@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import struct
@@ -72,6 +73,33 @@ def _elsewhere(run: Path) -> None:
     (run / "model.weights.h5").symlink_to("/dev/zero")
 
 
+def _pipe(name: str) -> Callable[[Path], None]:
+    def change(run: Path) -> None:
+        (run / name).unlink()
+        os.mkfifo(run / name)
+
+    return change
+
+
+def _device(run: Path) -> None:
+    for path in run.glob("checkpoints/step-*/manifest.json"):
+        path.write_text(json.dumps({"/dev/zero": {"bytes": 0, "sha256": ""}}))
+
+
+def _endless(run: Path) -> None:
+    for path in run.glob("checkpoints/step-*/model.safetensors"):
+        path.unlink()
+        path.symlink_to("/dev/zero")
+
+
+def _without_model(run: Path) -> None:
+    for path in run.glob("checkpoints/step-*/manifest.json"):
+        (path.parent / "model.safetensors").unlink()
+        manifest = json.loads(path.read_text())
+        del manifest["model.safetensors"]
+        path.write_text(json.dumps(manifest))
+
+
 DEEP = "[" * 100_000 + "]" * 100_000
 RUNS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "a field that no run has": ("'pickle', which no run has", record(pickle="x")),
@@ -106,6 +134,20 @@ RUNS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "a checkpoint whose tensors are larger than the file": (
         "damaged", checkpoint("model.safetensors", struct.pack("<Q", 2**62) + b"{}")
     ),
+    "images left out that are no list": ("'data.unreadable' is not as", record(data__unreadable=5)),
+    "images left out that are half": ("'data.unreadable' is not as", record(data__unreadable=[["train"]])),
+    "a negative seed": ("'seed' is not as", record(seed=-1)),
+    "a seed of the data that is a word": ("'data' is not as", record(data__seed="abc")),
+    "a precision that there is not": ("'precision' is not as", record(precision="os.system")),
+    "data without a name": ("'data' is not as", record(data__name=...)),
+    "weights to begin with that are no file": ("'weights' is not as", record(weights={"file": 7})),
+    "a record that is a pipe": ("no run directory", _pipe("run.json")),
+    "a manifest that is a pipe": ("damaged", _pipe("checkpoints/step-000000006/manifest.json")),
+    "a manifest that names a device": ("damaged", _device),
+    "a checkpoint that is a link to a device": ("damaged", _endless),
+    "a checkpoint without weights": ("does not fit", _without_model),
+    "a history of words": ("somebody", checkpoint("state.json", b'{"step": 6, "history": ["x"]}')),
+    "a best step without end": ("somebody", checkpoint("state.json", b'{"step": 6, "best_step": 1e999}')),
     "a checkpoint of rubbish": ("damaged", checkpoint("model.safetensors", b"rubbish")),
     "a checkpoint whose state is nested deep": ("damaged", checkpoint("state.json", DEEP.encode())),
     "a checkpoint whose state is of another kind": ("damaged", checkpoint("state.json", b'{"step": "import os"}')),
@@ -117,12 +159,13 @@ from resnets.backend.startup import start
 start()
 import h5py, keras, PIL.Image, resnets
 import resnets.networks.weights.archive, resnets.networks.weights.torch_legacy, resnets.networks.weights.safetensors
-from resnets.commands._recorded import read_network, read_safety
+from resnets.commands._plan import build_model, compile_model
 from resnets.commands._trained import open_plan, open_trained
-from resnets.data.preprocess import Preprocess
 from resnets.errors import ResnetsError
-from resnets.runs import checkpoint
+from resnets.runs.callbacks import checked_state
 from resnets.runs.directory import open_run
+from resnets.runs.display import Display
+from resnets.runs.keeper import Keeper
 
 events, own = [], {"path": "", "data": ""}
 usual = (sys.prefix, sys.base_prefix, *resnets.__path__)
@@ -142,9 +185,12 @@ def use(path):
     began = time.monotonic()
     try:
         run = open_run(path)
-        open_plan(run)
-        checkpoint.load_newest(run.checkpoints)
+        plan = open_plan(run)
         open_trained(path)
+        model = build_model(plan)
+        compile_model(model, plan, 6)
+        start = Keeper(run, Display(quiet=True)).restore(model)
+        checked_state(start.state)
         said = "TAKEN"
     except ResnetsError as error:
         said = f"{type(error).__name__}: {error}"

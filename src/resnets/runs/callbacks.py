@@ -75,7 +75,7 @@ class Recorder(keras.callbacks.Callback):
         super().__init__()
         self._run, self._display, self._course, self._safety = run, display, course, safety
         self._interrupts, self._keeper, self._redraw, self._culprits = interrupts, keeper, redraw, culprits
-        state = _checked(start.state) if start else {}
+        state = checked_state(start.state) if start else {}
         self.step = self._first_step = start.step if start else 0
         self.rows: list[dict[str, Any]] = list(state.get("history", ()))
         self._best = (int(state.get("best_step", 0)), float(state.get("best_val_accuracy", -1)))
@@ -233,7 +233,7 @@ class Recorder(keras.callbacks.Callback):
         self._interrupts.check()
 
 
-def _checked(state: Mapping[str, Any]) -> Mapping[str, Any]:
+def checked_state(state: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the state of a checkpoint, if it is one that is written here.
 
     Raises:
