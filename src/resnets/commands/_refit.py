@@ -24,7 +24,7 @@ class Refit:
     Attributes:
         model: The network with the weights from which a loss was no number; if none was, those behind the last step.
         step: The step, from 1, that this happened in, or the last.
-        before: The weights one step earlier, by path, or None where there are none.
+        before: The weights one step earlier, by name, or None where there are none.
         broken: Whether the loss of a step was no number again.
     """
 

@@ -160,7 +160,7 @@ def _verifies(path: Path) -> bool:
 def _holds(path: Path, name: str, entry: Any) -> bool:
     """Whether a file of a checkpoint is as its manifest says; what is no file in it is not opened."""
     file = path / Path(name).name
-    if file.is_symlink() or not file.is_file() or {"bytes": file.stat().st_size} != {"bytes": entry["bytes"]}:
+    if file.is_symlink() or not file.is_file() or file.stat().st_size != entry["bytes"]:
         return False
     with file.open("rb") as stream:
         return bool(hashlib.file_digest(stream, "sha256").hexdigest() == entry["sha256"])

@@ -123,7 +123,7 @@ def _check_values(path: Path, record: Mapping[str, Any]) -> None:
     names = data.get("unreadable", [])
     right = {
         "seed": type(record["seed"]) is int and 0 <= record["seed"] < 2**32,
-        "precision": record["precision"] in ("float32", "mixed_bfloat16", "mixed_float16"),
+        "precision": record["precision"] in ("float32", "mixed_bfloat16"),
         "data": all(isinstance(data.get(key), str) for key in ("argument", "name", "fingerprint"))
         and type(data.get("seed", 0)) is int and 0 <= data.get("seed", 0) < 2**32
         and isinstance(data.get("most", {}), dict) and all(type(n) is int for n in data.get("most", {}).values()),
