@@ -30,6 +30,15 @@ def commands(name: str = "README.md") -> list[str]:
     return [line for line in lines if not any(word in line for word in SLOW_WORDS)]
 
 
+ELSEWHERE = {"study depth": "commands/test_studies.py", "study skip": "commands/test_studies.py"}  # what runs them
+
+
+def command(begins: str) -> list[str]:
+    """Return the words of the one command of the README that begins so, for a test that runs it."""
+    (line,) = [line for line in commands() if line.startswith(f"resnets {begins} ")]
+    return shlex.split(line)[1:]
+
+
 BOTH_LANGUAGES = pytest.mark.parametrize(
     "names", [("README.md", "README.zh-CN.md"), ("docs/why-depth-works.md", "docs/why-depth-works.zh-CN.md")]
 )
@@ -106,14 +115,23 @@ def test_make_has_the_targets_that_the_documents_name() -> None:
 
 @pytest.mark.slow
 def test_every_command_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In order, in a directory that holds the README's flowers; trainings are cut to two epochs of small pictures."""
+    """In order, in a directory that holds the README's flowers.
+
+    Trainings are cut to two epochs of small pictures, and where they name no network, to a small one.
+    """
     monkeypatch.chdir(tmp_path)
     paint(Path("flowers"), ("rose", "蒲公英"), each=24, side=32)
     monkeypatch.setenv("RESNETS_PRECISION", "float32")
+    for begins, test in ELSEWHERE.items():
+        assert f'command("{begins}")' in (ROOT / "tests" / test).read_text(encoding="utf-8")
     for line in commands():
         words = shlex.split(line)[1:]
+        if " ".join(words[:2]) in ELSEWHERE:
+            continue
         if words[0] == "train" and "--epochs" not in words:
             words += ["--epochs", "2"]
+        if words[0] == "train" and not {"--network", "--weights"} & {*words}:
+            words += ["--network", "resnet8"]
         assert cli._run(words) == 0, line
 
 

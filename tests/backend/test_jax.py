@@ -32,7 +32,7 @@ def run(*words: object) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed")
-def test_jax_alone_trains_evaluates_and_predicts_on_a_folder(tmp_path: Path) -> None:
+def test_jax_alone_trains_predicts_diagnoses_and_takes_blocks_out(tmp_path: Path) -> None:
     data = paint(tmp_path / "pictures")
     settings = ("--epochs", 6, "--batch-size", 8, "--learning-rate", 0.05, "--set", "precision=float32",
                 "--set", "optimizer=muon", "--set", "layer_decay=0.9")  # fmt: skip
@@ -41,17 +41,9 @@ def test_jax_alone_trains_evaluates_and_predicts_on_a_folder(tmp_path: Path) -> 
     assert "jax" in trained.stderr
     assert float(read_csv(open_run(tmp_path / "run").metrics)[-1]["accuracy"]) > 0.8
     assert run("predict", tmp_path / "run", data, "--csv").stdout.count(".png") == 60
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed")
-def test_jax_alone_diagnoses_and_takes_blocks_out(tmp_path: Path) -> None:
     found = run("diagnose", "--network", "resnet8:zero_gamma=true", "--output", tmp_path / "d")
     assert found.returncode == 0, found.stderr
     assert "3 of 3 blocks start silent" in found.stdout
-    data = paint(tmp_path / "pictures")
-    trained = run("train", data, "--network", "resnet8", "--epochs", 1, "--batch-size", 8, "--output", tmp_path / "run")
-    assert trained.returncode == 0, trained.stderr
     lesions = run("study", "lesion", tmp_path / "run", "--images", 100, "--draws", 1, "--output", tmp_path / "l")
     assert lesions.returncode == 0, lesions.stderr
     assert "intact" in lesions.stdout

@@ -33,3 +33,14 @@ def test_the_name_is_read_or_falls_back(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_at_least_one_core_is_there() -> None:
     assert processor.cores() >= 1
+
+
+def test_a_container_may_have_less_memory_than_its_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limit, absent = tmp_path / "memory.max", tmp_path / "absent"
+    monkeypatch.setattr(processor, "_LIMITS", (str(limit), str(absent)))
+    limit.write_text("max\n")
+    whole = processor.memory()
+    assert whole is not None
+    assert whole > 2**28
+    limit.write_text("1000000\n")
+    assert processor.memory() == 1_000_000

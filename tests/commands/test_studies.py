@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from resnets import cli
 from resnets.commands import _budget, _depth_report, _skip_report
 from resnets.commands._amount import Amount
 from resnets.commands._arms import Arm
@@ -33,6 +34,7 @@ from resnets.networks.sketch import sketch
 from resnets.runs.directory import RunDirectory, read_csv
 from resnets.runs.display import Display
 
+from ..test_readme import command
 from .conftest import SETTINGS, paint
 
 AMOUNT = Amount(seeds=2, budget=0, epochs=1, images=300)
@@ -48,14 +50,41 @@ def report_of(root: Path) -> dict[str, bytes]:
 
 @pytest.mark.slow
 def test_a_depth_study_writes_a_report_and_one_that_is_killed_and_goes_on_writes_the_same(tmp_path: Path) -> None:
-    whole = study_depth("digits", **ONE_SEED, output=tmp_path / "whole")  # type: ignore[arg-type]
+    """It loses at most the training under way, and says what it says where that training was not broken off."""
+    study = [sys.executable, "-m", "resnets", *command("study depth"), "--output"]
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    process = subprocess.Popen([*study, str(killed)], stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    outcomes = lambda: {p: p.stat().st_mtime_ns for p in killed.glob("arms/*/outcome.json")}  # noqa: E731
+    deadline = time.monotonic() + 120
+    while len(outcomes()) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(1)  # into the next training
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    kept = outcomes()
+    assert 2 <= len(kept) < 4
+    assert f"{len(kept)} of 4 trainings" in _run([*study, str(killed)])
+    assert {path: time for path, time in outcomes().items() if path in kept} == kept
+    shutil.copytree(killed, whole)
+    (whole / "report.md").unlink()
+    for arm in (whole / "arms").iterdir():
+        if killed / "arms" / arm.name / "outcome.json" not in kept:
+            shutil.rmtree(arm)
+    assert f"{len(kept)} of 4 trainings" in _run([*study, str(whole)])
+    assert report_of(killed) == report_of(whole)
     _check_the_source_of_each_number(whole, tmp_path)
-    _check_a_killed_study(whole, tmp_path)
+
+
+def _run(words: list[str]) -> str:
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env={**os.environ, "NO_COLOR": "1"})
+    assert done.returncode == 0, done.stderr
+    return done.stderr
 
 
 def _check_the_source_of_each_number(root: Path, tmp_path: Path) -> None:
     rows = read_csv(root / "figures" / "degradation.csv")
-    assert len(rows) == 2 * 2  # plain and residual, two norms
+    assert len(rows) == 2 * 2  # plain and residual, two depths
     text = (root / "report.md").read_text(encoding="utf-8")
     for row in rows:
         arm = next(
@@ -67,7 +96,6 @@ def _check_the_source_of_each_number(root: Path, tmp_path: Path) -> None:
         outcome = json.loads((arm / "outcome.json").read_text(encoding="utf-8"))
         assert float(row["train_error_percent"]) == outcome["train_error"]
         assert row["network"] in text
-    assert "no norm, Glorot start" in text
     for name in ("degradation", "gradients", "training"):
         assert (root / "figures" / f"{name}.png").stat().st_size > 10_000
     page = (root / "report.html").read_text(encoding="utf-8")
@@ -82,27 +110,6 @@ def _check_the_source_of_each_number(root: Path, tmp_path: Path) -> None:
     result = open_again(copy).evaluate(quiet=True)  # an arm is a run like any other
     test = next(r for r in rows if r["network"] == "resnet8" and r["seed"] == "0")["test_error_percent"]
     assert 100 * (1 - result["top1"]) == pytest.approx(float(test), abs=0.01)
-
-
-def _check_a_killed_study(whole: Path, tmp_path: Path) -> None:
-    """It loses at most the training under way, and says the same."""
-    command = [sys.executable, "-m", "resnets", "study", "depth", "digits", "--depths", "8", "--seeds", "1",
-               "--epochs", "1", "--images", "300", "--budget", "0", "--output", str(tmp_path / "killed")]  # fmt: skip
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
-    done = lambda: len(list((tmp_path / "killed").glob("arms/*/outcome.json")))  # noqa: E731
-    deadline = time.monotonic() + 120
-    while done() < 2 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.kill()
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
-    kept = {p: p.stat().st_mtime_ns for p in (tmp_path / "killed").glob("arms/*/outcome.json")}
-    assert 2 <= len(kept) < 4
-    again = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "NO_COLOR": "1"})
-    assert again.returncode == 0, again.stderr
-    assert f"{len(kept)} of 4 trainings" in again.stderr
-    assert all(p.stat().st_mtime_ns == t for p, t in kept.items())
-    assert report_of(tmp_path / "killed") == report_of(whole)
 
 
 def test_a_directory_with_another_study_or_something_else_is_refused(tmp_path: Path) -> None:
@@ -238,7 +245,9 @@ def test_an_arm_that_diverges_counts_as_guessing_and_can_be_diagnosed(tmp_path: 
     rows = read_csv(root / "figures" / "degradation.csv")
     assert {row["train_error_percent"] for row in rows} == {"90.0"}
     assert all(row["diverged_at"] for row in rows)
-    assert "diverged" in (root / "report.md").read_text(encoding="utf-8")
+    text = (root / "report.md").read_text(encoding="utf-8")
+    assert "diverged" in text
+    assert "no norm, Glorot start" in text
     arm = next(iter(sorted((root / "arms").iterdir())))
     found = diagnose_run(arm, quiet=True)
     assert found.divergence is not None
@@ -295,15 +304,8 @@ def test_a_budget_settles_images_and_epochs_or_says_how_long_it_takes(monkeypatc
 
 @pytest.mark.slow
 def test_a_skip_study_compares_the_deep_ones_with_the_shallow_one(tmp_path: Path) -> None:
-    root = study_skip(
-        "digits",
-        norms=["none"],
-        inits=["he_normal"],
-        width=1 / 16,
-        amount=replace(AMOUNT, seeds=1),
-        output=tmp_path / "s",
-        quiet=True,
-    )
+    root = tmp_path / "s"
+    assert cli._run([*command("study skip"), "--output", str(root)]) == 0
     rows = read_csv(root / "figures" / "skip.csv")
     assert [r["network"].split(":")[0] for r in rows] == ["vgg10", "vgg13", "vgg13-skip", "vgg13-skip-last"]
     text = (root / "report.md").read_text(encoding="utf-8")

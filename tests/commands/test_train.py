@@ -20,6 +20,7 @@ import pytest
 from PIL import Image
 
 from resnets.backend import tensorflow
+from resnets.commands._checked import Checked
 from resnets.commands.train import resume, train
 from resnets.data.build import TrainingBatches
 from resnets.errors import DataError, DivergedError, ResnetsError, StoppedError, UsageError
@@ -251,7 +252,7 @@ def test_images_that_cannot_be_read_are_left_out_and_named_where_that_is_wanted(
 def test_an_image_that_breaks_during_a_training_is_left_out_of_its_batch(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("resnets.commands.train._check_files", lambda plan, display: (plan, [], ""))
+    monkeypatch.setattr("resnets.commands.train.check_files", lambda plan, *_: Checked(plan))
     kept = {row["image"] for row in read_csv(run_training(pictures, tmp_path / "whole", epochs=1).split)
             if row["split"] == "train"}  # fmt: skip
     broken = sorted(kept)[:2]
@@ -401,7 +402,7 @@ def test_an_unreadable_image_is_named_with_its_class_before_anything_is_written(
 def test_an_image_that_breaks_during_training_is_named(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("resnets.commands.train._MOST_CHECKED_BYTES", 0)
+    monkeypatch.setattr("resnets.commands._checked._MOST_CHECKED_BYTES", 0)
     for path in (pictures / "狗").glob("*.png"):
         path.write_bytes(b"no image")
     with pytest.raises(DataError, match=r"图 \d+\.png cannot be read"):
@@ -550,7 +551,7 @@ def test_going_on_takes_the_safety_that_is_asked_for_now(
     run = run_training(pictures, tmp_path / "run", epochs=1)
     run.result.unlink()
     seen: list[Safety] = []
-    monkeypatch.setattr("resnets.commands.train.fit", lambda run, plan, display: seen.append(plan.safety) or run)
+    monkeypatch.setattr("resnets.commands._going_on.fit", lambda run, plan, display: seen.append(plan.safety) or run)
     skip = Safety(on_divergence="skip")
     train(str(pictures), network="resnet8", settings={**SETTINGS, "epochs": 1}, output=run.root, quiet=True, seed=1,
           go_on=True, safety=skip)  # fmt: skip

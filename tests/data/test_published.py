@@ -183,6 +183,12 @@ def test_tensorflow_datasets_that_are_not_installed_are_asked_for(monkeypatch: p
         load("tfds:beans")
 
 
+@pytest.mark.parametrize("name", ["huggingface:x", "somebody:x/config", "x,data_dir=/", "../x", ""])
+def test_names_of_tensorflow_datasets_that_would_run_a_strangers_code_are_refused(name: str) -> None:
+    with pytest.raises(DataError, match="no data set of tensorflow-datasets' own"):
+        load(f"tfds:{name}")
+
+
 def test_the_digits_are_those_of_scikit_learn() -> None:
     from sklearn.datasets import load_digits
 

@@ -7,8 +7,6 @@ import os
 import re
 import shutil
 import struct
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ import h5py
 import pytest
 
 from tests.networks.weights.hostile import KINDS as WEIGHTS
+from tests.watched import read_under_watch
 
 from .conftest import REPOSITORY, Told, Trainings
 
@@ -139,6 +138,7 @@ RUNS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "a negative seed": ("'seed' is not as", record(seed=-1)),
     "a seed of the data that is a word": ("'data' is not as", record(data__seed="abc")),
     "a precision that there is not": ("'precision' is not as", record(precision="os.system")),
+    "data whose code a stranger wrote": ("no data set of tensorflow", record(data__argument="tfds:huggingface:x")),
     "data without a name": ("'data' is not as", record(data__name=...)),
     "weights to begin with that are no file": ("'weights' is not as", record(weights={"file": 7})),
     "a record that is a pipe": ("no run directory", _pipe("run.json")),
@@ -153,94 +153,51 @@ RUNS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "a checkpoint whose state is of another kind": ("damaged", checkpoint("state.json", b'{"step": "import os"}')),
 }  # fmt: skip
 
-CHILD = """
-import json, resource, sys, time
+# Reads all of a run, as training, evaluation and prediction do.
+USE = """
 from resnets.backend.startup import start
 start()
 import h5py, keras, PIL.Image, resnets
 import resnets.networks.weights.archive, resnets.networks.weights.torch_legacy, resnets.networks.weights.safetensors
 from resnets.commands._plan import build_model, compile_model
 from resnets.commands._trained import open_plan, open_trained
-from resnets.errors import ResnetsError
 from resnets.runs.callbacks import checked_state
 from resnets.runs.directory import open_run
 from resnets.runs.display import Display
 from resnets.runs.keeper import Keeper
 
-events, own = [], {"path": "", "data": ""}
-usual = (sys.prefix, sys.base_prefix, *resnets.__path__)
-
-def watch(event, arguments):
-    if event in ("os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "socket.connect", "marshal.loads",
-                 "pickle.find_class", "os.remove", "os.rename", "os.mkdir", "shutil.rmtree"):
-        events.append(event)
-    if event == "open":
-        path, mode = str(arguments[0]), str(arguments[1])
-        if not path.startswith((own["path"], own["data"], *usual)) or "w" in mode or "a" in mode:
-            events.append(f"open {path} {mode}")
-
 def use(path):
-    own["path"] = path
-    events.clear()
-    began = time.monotonic()
-    try:
-        run = open_run(path)
-        plan = open_plan(run)
-        open_trained(path)
-        model = build_model(plan)
-        compile_model(model, plan, 6)
-        start = Keeper(run, Display(quiet=True)).restore(model)
-        checked_state(start.state)
-        said = "TAKEN"
-    except ResnetsError as error:
-        said = f"{type(error).__name__}: {error}"
-    except BaseException as error:
-        said = f"NOT OURS {type(error).__name__}: {error}"
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"said": said, "seconds": time.monotonic() - began, "peak": peak, "events": [*events]}
-
-own["data"], harmless, *paths = json.load(sys.stdin)
-use(harmless)
-sys.addaudithook(watch)
-print(json.dumps([use(path) for path in (harmless, *paths)]))
+    run = open_run(path)
+    plan = open_plan(run)
+    open_trained(path)
+    model = build_model(plan)
+    compile_model(model, plan, 6)
+    start = Keeper(run, Display(quiet=True)).restore(model)
+    checked_state(start.state)
 """
 
 
-@pytest.fixture(scope="module")
-def told_of(trainings: Trainings, images: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """What a process under watch says of each run."""
-    folder = tmp_path_factory.mktemp("strangers")
+def test_strangers_runs_are_refused_and_nothing_happens(
+    trainings: Trainings, images: Path, tmp_path: Path, told: Told, subtests: pytest.Subtests
+) -> None:
     options = ("--network", "resnet8", "--epochs", "1", "--batch-size", "8", "--quiet")
-    assert trainings.run("train", str(images), *options, "--output", str(folder / "harmless")) == 0, trainings.said()
-    paths = [folder / "harmless"]
-    for number, (_, change) in enumerate(RUNS.values()):
-        paths.append(folder / str(number))
-        shutil.copytree(folder / "harmless", paths[-1])
-        change(paths[-1])
-    asked = json.dumps([str(images), *map(str, paths)])
-    words = [sys.executable, "-c", CHILD]
-    done = subprocess.run(words, input=asked, capture_output=True, text=True, cwd=folder, timeout=300)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return dict(zip(("harmless", *RUNS), json.loads(done.stdout.splitlines()[-1]), strict=True))
-
-
-def test_a_harmless_run_is_taken_so_the_refusals_mean_something(told_of: dict[str, dict[str, Any]]) -> None:
-    assert told_of["harmless"]["said"] == "TAKEN"
-    assert told_of["harmless"]["events"] == []
-
-
-@pytest.mark.parametrize("name", RUNS)
-def test_a_strangers_run_is_refused_and_nothing_happens(name: str, told_of: dict[str, dict[str, Any]]) -> None:
-    row, (refusal, _) = told_of[name], RUNS[name]
-    assert re.match(r"(Data|Usage)Error: ", row["said"]), row["said"]
-    assert re.search(refusal, row["said"]), row["said"]
-    assert row["events"] == []
-    assert row["peak"] - told_of["harmless"]["peak"] < 300_000  # KiB
-    assert row["seconds"] < 5  # two are wanted; the machine of a test may be busy
-
-
-def test_what_was_found(told_of: dict[str, dict[str, Any]], told: Told) -> None:
-    slowest = max(row["seconds"] for row in told_of.values())
+    assert trainings.run("train", str(images), *options, "--output", str(tmp_path / "harmless")) == 0, trainings.said()
+    paths = {"harmless": tmp_path / "harmless"}
+    for number, (name, (_, change)) in enumerate(RUNS.items()):
+        paths[name] = tmp_path / str(number)
+        shutil.copytree(tmp_path / "harmless", paths[name])
+        change(paths[name])
+    rows = read_under_watch(USE, paths, places=[images, SOURCE, Path("/sys/fs/cgroup")])
+    harmless = rows.pop("harmless")
+    assert (harmless["said"], harmless["events"]) == ("TAKEN", [])  # so the refusals mean something
+    for name, row in rows.items():
+        with subtests.test(name):
+            assert re.match(r"(Data|Usage)Error: ", row["said"]), row["said"]
+            assert re.search(RUNS[name][0], row["said"]), row["said"]
+            assert row["events"] == []
+            assert row["peak"] - harmless["peak"] < 300_000  # KiB
+            assert row["seconds"] < 5  # two are wanted; the machine of a test may be busy
+    slowest = max(row["seconds"] for row in rows.values())
     assert len(RUNS) + len(WEIGHTS) >= 40
     told("F8", f"{len(WEIGHTS)} files of weights and {len(RUNS)} run directories refused, 0 executed, 0 files opened "
                f"elsewhere or written, the slowest run in {slowest:.1f} s")  # fmt: skip

@@ -1,4 +1,4 @@
-"""What the processor can do, read without any framework."""
+"""What the processor can do and how much memory there is, read without any framework."""
 
 from __future__ import annotations
 
@@ -32,6 +32,22 @@ def cpu_name() -> str:
         return platform.processor() or platform.machine()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
+
+
+_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # of a container
+
+
+def memory() -> int | None:
+    """Return the bytes of memory that this machine or container has, or None where that cannot be read."""
+    found = []
+    if hasattr(os, "sysconf") and {"SC_PHYS_PAGES", "SC_PAGE_SIZE"} <= os.sysconf_names.keys():
+        found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    for limit in _LIMITS:
+        try:
+            found.append(int(Path(limit).read_text(encoding="utf-8")))
+        except (OSError, ValueError):  # not there, or "max"
+            continue
+    return min(found, default=None)
 
 
 def cores() -> int:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import sys
+from collections.abc import Mapping
+from inspect import signature
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -86,40 +88,40 @@ def train(
     given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     own = [f"{field}={value}" for field, value in given.items() if value is not None]
     fields = parse_settings([*(settings or []), *own])
-    if resume is not None and (
-        fields
-        or recipe
-        or config
-        or image_size
-        or output
-        or network != "auto"
-        or seed
-        or weights
-        or scaling
-        or keep_head
-        or partial
-        or strict
-        or safety != USUAL
-    ):
-        raise UsageError(
-            "train --resume RUN goes on with the run as it was begun and takes no other network, recipe or number; "
-            "begin a new run for that."
-        )
+    asked = {
+        "network": network, "recipe": recipe, "config": config, "image_size": image_size, "weights": weights,
+        "scaling": scaling, "keep_head": keep_head, "partial": partial, "seed": seed, "output": output,
+        "safety": safety, "strict": strict,
+    }  # fmt: skip
+    if resume is not None:
+        _refuse_other(asked, fields)
     with Interrupts(STOPPED_EARLY):  # the framework takes seconds to start
         api = start(verbose)
         silent = quiet or as_json
         if resume is not None:
             run = api.open_run(resume).resume(quiet=silent)
         else:
-            run = api.train(
-                data, network=network, recipe=recipe, config=config, image_size=image_size, weights=weights,
-                scaling=scaling, keep_head=keep_head, partial=partial, seed=seed, output=output, go_on=go_on,
-                safety=safety, strict=strict, quiet=silent, **fields,
-            )  # fmt: skip
+            run = api.train(data, **asked, go_on=go_on, quiet=silent, **fields)
     if as_json:
         from resnets.runs.directory import read_json
 
         print_json({"run": str(run.path), **run.result, "evaluation": read_json(run.files.evaluation)})
+
+
+def _refuse_other(asked: Mapping[str, Any], fields: Mapping[str, Any]) -> None:
+    """Refuse what is given to a run that is gone on with as it was begun.
+
+    Raises:
+        UsageError: Something was given; it says what.
+    """
+    usual = signature(train).parameters
+    given = [*fields, *(name for name, value in asked.items() if value != usual[name].default)]
+    if given:
+        names = ", ".join(name.replace("_", "-") for name in given)
+        raise UsageError(
+            f"train --resume RUN goes on with the run as it was begun, and takes no other {names}; begin a new run "
+            "for that."
+        )
 
 
 @app.command

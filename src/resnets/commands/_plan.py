@@ -8,13 +8,16 @@ from functools import partial
 import keras
 
 from resnets import backend
+from resnets.backend.processor import memory
 from resnets.commands._foreign import Start
 from resnets.data.augment import Augmentation
 from resnets.data.build import TrainingBatches
 from resnets.data.dataset import DataSet
 from resnets.data.preprocess import Preprocess
+from resnets.errors import UsageError
 from resnets.names import depth
 from resnets.networks.build import build
+from resnets.networks.sketch import sketch
 from resnets.networks.spec import NetworkSpec
 from resnets.recipes.build import build_optimizer
 from resnets.recipes.freezing import freeze, rate_factors
@@ -22,6 +25,7 @@ from resnets.recipes.schedules import image_scale
 from resnets.recipes.spec import Recipe
 from resnets.runs.safety import USUAL, Safety
 
+_BYTES_A_NUMBER = 12  # a weight, its gradient and its momentum
 _AUGMENTATION = ("crop", "pad_mode", "crop_area", "flip", "alternate_flip", "erasing", "mixup", "cutmix")
 
 
@@ -70,6 +74,21 @@ class Plan:
         """Return the epoch behind the last one whose images have the size of this one's."""
         later = range(epoch + 1, self.recipe.epochs)
         return next((e for e in later if self.seen(e) != self.seen(epoch)), self.recipe.epochs)
+
+
+def check_memory(plan: Plan) -> None:
+    """Refuse a network whose weights alone cannot be trained here, before they are made.
+
+    Raises:
+        UsageError: It says how much would be needed, and how much there is.
+    """
+    numbers = sketch(plan.spec, len(plan.data.classes), plan.preprocess.image_shape).parameters
+    needed, there = numbers * _BYTES_A_NUMBER, memory()
+    if there is not None and needed > there:
+        raise UsageError(
+            f"The network {plan.network_name} has {numbers:,} numbers; to train them takes {needed / 2**30:,.0f} GiB "
+            f"of memory besides the images, and this machine has {there / 2**30:,.0f} GiB. Take a smaller network."
+        )
 
 
 def build_model(plan: Plan) -> keras.Model:

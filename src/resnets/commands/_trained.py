@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from resnets.commands._plan import Plan
+from resnets.commands._plan import Plan, check_memory
 from resnets.commands._recorded import check_kind, open_data, read_network, read_part, read_safety
 from resnets.data.dataset import DataSet
 from resnets.data.load import load_for_labels
@@ -70,6 +70,7 @@ def open_plan(run: RunDirectory, data: str | None = None) -> Plan:
 
     Raises:
         DataError: The run is damaged, or its data are gone or have changed.
+        UsageError: Its network is too large for this machine.
     """
     record = run.read_record()
     preprocess = read_part(run, Preprocess, "preprocess")
@@ -79,7 +80,9 @@ def open_plan(run: RunDirectory, data: str | None = None) -> Plan:
         _, part = load_for_labels(data, run.read_labels(), None, channels=preprocess.channels)
         dataset = DataSet(Path(data).name, run.read_labels(), {"train": part, "val": part}, True, preprocess.channels,
                           preprocess.height)  # fmt: skip
-    return Plan(
+    plan = Plan(
         record["network_name"], read_part(run, NetworkSpec, "network"), dataset, preprocess,
         read_part(run, Recipe, "recipe"), record["precision"], record["seed"], safety=read_safety(record),
     )  # fmt: skip
+    check_memory(plan)
+    return plan

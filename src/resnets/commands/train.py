@@ -5,22 +5,21 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from resnets import backend
 from resnets.backend.processor import cores
+from resnets.commands._checked import Checked, check_files
 from resnets.commands._fitting import fit, stopped
-from resnets.commands._foreign import Foreign, open_foreign, restart
-from resnets.commands._plan import Plan
-from resnets.commands._record import check_machine, check_same, write_record
-from resnets.commands._trained import open_plan
+from resnets.commands._foreign import Foreign, open_foreign
+from resnets.commands._going_on import proceed
+from resnets.commands._plan import Plan, check_memory
+from resnets.commands._record import write_record
 from resnets.data.dataset import DataSet
 from resnets.data.load import load, locate, sizes
 from resnets.data.preprocess import Preprocess, derive
-from resnets.data.scan import add_up, scan
-from resnets.errors import DataError, UsageError
+from resnets.errors import UsageError
 from resnets.networks.catalog import name_of
 from resnets.networks.catalog import network as named_network
 from resnets.networks.spec import NetworkSpec
@@ -28,14 +27,12 @@ from resnets.networks.topology import check_image_shape
 from resnets.recipes.build import Precision, choose_precision
 from resnets.recipes.derive import derive_for
 from resnets.recipes.resolve import Resolved, resolve
-from resnets.runs import checkpoint
 from resnets.runs.directory import RunDirectory, create, open_run
 from resnets.runs.display import Display
 from resnets.runs.interrupts import STOPPED_EARLY, Interrupts
 from resnets.runs.lock import locked
 from resnets.runs.safety import USUAL, Safety
 
-_MOST_CHECKED_BYTES = 2 << 30
 _FROM_WEIGHTS = {None: "finetune", "fast": "fast-finetune"}  # a recipe -> the one in its place for given weights
 
 
@@ -114,24 +111,26 @@ def train(
         precision = choose_precision(resolved.recipe.precision, strict)
         plan = _settle(network, dataset, preprocess, resolved, precision, seed, foreign, safety)
         if go_on and output and (output / "run.json").is_file():
-            return _go_on(open_run(output), plan, quiet)
-        plan, left_out, remark = _check_files(plan, display)
-        if remark and strict:
-            raise DataError(f"{remark[0].upper()}{remark[1:]}; strict refuses that.")
-        plan.batches()  # refuses a batch that is too large before anything is written
+            return proceed(open_run(output), plan, quiet)
+        checked = check_files(plan, display, strict)
         run = create(output, f"{dataset.name}-{plan.network_name}")
         with locked(run):
-            try:
-                write_record(run, plan, resolved, data, left_out=left_out)
-            except BaseException:
-                shutil.rmtree(run.root, ignore_errors=True)
-                raise
+            _record(run, checked, resolved, data)
             interrupts.says = stopped(run)
             display.log = run.log
-            _introduce(display, run, plan, resolved, {"image size": size_reason, "precision": precision.reason})
-            for warning in filter(None, (remark, precision.warning)):
+            _introduce(display, run, checked.plan, resolved, {"image size": size_reason, "precision": precision.reason})
+            for warning in filter(None, (checked.remark, precision.warning)):
                 display.say(f"warning  {warning}")
-            return fit(run, plan, display)
+            return fit(run, checked.plan, display)
+
+
+def _record(run: RunDirectory, checked: Checked, resolved: Resolved, data: str) -> None:
+    """Write what the run is about, or leave nothing of it."""
+    try:
+        write_record(run, checked.plan, resolved, data, left_out=checked.left_out)
+    except BaseException:
+        shutil.rmtree(run.root, ignore_errors=True)
+        raise
 
 
 def resume(path: str | Path, quiet: bool = False) -> RunDirectory:
@@ -145,27 +144,7 @@ def resume(path: str | Path, quiet: bool = False) -> RunDirectory:
     if run.finished:
         raise UsageError(f"{run.root} is finished; there is nothing to resume.")
     with Interrupts(stopped(run)):
-        return _go_on(run, None, quiet)
-
-
-def _go_on(run: RunDirectory, asked: Plan | None, quiet: bool) -> RunDirectory:
-    """Go on with a run, where it is of what was asked for and not finished."""
-    record = run.read_record()
-    if asked is not None:
-        check_same(run, record, asked)
-    if run.finished:
-        Display(quiet=quiet).say(f"finished {run.root}; there is nothing to do")
-        return run
-    display, plan = Display(run.log, quiet), open_plan(run)
-    if asked is not None:
-        plan = replace(plan, safety=asked.safety)
-    if plan.safety.deterministic:
-        check_machine(run, record)
-    if "weights" in record and checkpoint.load_newest(run.checkpoints) is None:
-        plan = replace(plan, start=restart(record["weights"], plan.spec, len(plan.data.classes), plan.preprocess))
-    with locked(run):
-        display.say(f"resume   {run.root}")
-        return fit(run, plan, display)
+        return proceed(run, None, quiet)
 
 
 def _check_arguments(seed: int, weights: bool, about_weights: bool, nowhere: bool) -> None:
@@ -181,12 +160,13 @@ def _settle(
     network: str | NetworkSpec, dataset: DataSet, preprocess: Preprocess, resolved: Resolved, precision: Precision,
     seed: int, foreign: Foreign | None, safety: Safety,
 ) -> Plan:  # fmt: skip
-    """Put together what is trained; refuses images that the network cannot take and batches that cannot be filled."""
+    """Put together what is trained; refuses what the network, the images or the memory cannot bear."""
     name, spec = _choose_network(network, preprocess)
     start = foreign.start(len(dataset.classes), preprocess) if foreign else None
     plan = Plan(name, spec, dataset, preprocess, resolved.recipe, precision.policy, seed, start, safety)
     for seen in (preprocess, *map(plan.seen, range(resolved.recipe.epochs))):
         check_image_shape(spec, len(dataset.classes), seen.image_shape)
+    check_memory(plan)
     plan.batches()
     return plan
 
@@ -198,43 +178,6 @@ def _choose_network(network: str | NetworkSpec, preprocess: Preprocess) -> tuple
     if network == "auto":
         network = "resnet20" if min(preprocess.height, preprocess.width) <= 64 else "resnet18-d"
     return network, named_network(network)
-
-
-def _check_files(plan: Plan, display: Display) -> tuple[Plan, list[tuple[str, str]], str]:
-    """Decode every image once before hours are spent; folders above 2 GiB are left to ``resnets data check``.
-
-    Where images that cannot be read are to be left out, all are decoded: an evaluation leaves none out by itself.
-
-    Returns:
-        The plan, without the images that cannot be read where ``safety`` skips them; the split and name of each of
-        these; and what makes the results doubtful, or "".
-    """
-    data = plan.data
-    files = {name: split for name, split in data.splits.items() if not split.in_memory}
-    paths = [path for split in files.values() for path in split.images if isinstance(path, Path)]
-    large = sum(path.stat().st_size for path in paths) > _MOST_CHECKED_BYTES
-    if large and plan.safety.on_bad_image == "error":
-        return plan, [], "the images, over 2 GiB, were not all checked beforehand; 'resnets data check' does that"
-    findings = add_up(display.track(scan(files), len(paths), "checking images"))
-    remarks, left_out = [], [(f.split, f.name) for f in findings.unreadable]
-    if bad := findings.unreadable:
-        shown = "; ".join(f"{f.name} (class {data.classes[f.label]!r}, {f.split}): {f.problem}" for f in bad[:5])
-        shown += f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
-        if len(bad) > (most := plan.safety.most_bad_of(len(paths))):
-            skip = f"at most {most} would be skipped (--most-bad-images)" if most else "--on-bad-image skip skips a few"
-            raise DataError(f"{_images(len(bad))} cannot be read: {shown}. Replace or remove them; {skip}.")
-        plan = replace(plan, data=data.without(set(left_out)))
-        remarks.append(f"{_images(len(bad))} cannot be read and {'is' if len(bad) == 1 else 'are'} left out: {shown}")
-    if doubtful := len({*findings.leaks, *findings.conflicts}):
-        remarks.append(
-            f"{doubtful} groups of equal images lie in more than one split or class, so the results are doubtful; "
-            "'resnets data check' lists them"
-        )
-    return plan, left_out, "; ".join(remarks)
-
-
-def _images(count: int) -> str:
-    return "1 image" if count == 1 else f"{count:,} images"
 
 
 def _introduce(display: Display, run: RunDirectory, plan: Plan, resolved: Resolved, reasons: Mapping[str, str]) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import math
 import os
+import re
 import socket
 import sys
 import zlib
@@ -127,13 +128,23 @@ def _read_through_keras(name: str, classes: tuple[str, ...]) -> Source:
     )
 
 
+_TFDS_NAME = re.compile(r"\w+(/[\w.-]+)?(:[\d.*]+)?", re.ASCII)
+
+
 def read_tfds(name: str) -> Source:
     """A data set of tensorflow-datasets that has image and label; its train, validation and test splits.
+
+    Only its own data sets are taken: a name of a community's would fetch that community's code and run it.
 
     Raises:
         MissingPackageError: tensorflow-datasets is not installed.
         DataError: It has no such data set, or one without labelled images of one size.
     """
+    if not _TFDS_NAME.fullmatch(name):
+        raise DataError(
+            f"'tfds:{name}' is no data set of tensorflow-datasets' own; it takes NAME or NAME/CONFIG, such as "
+            "tfds:beans."
+        )
     try:
         import tensorflow_datasets as tfds  # type: ignore[import-not-found]
     except ImportError:

@@ -1,0 +1,90 @@
+"""Images that are all decoded once, before hours are spent on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from resnets.commands._plan import Plan
+from resnets.data.dataset import DataSet
+from resnets.data.scan import Findings, ImageFacts, add_up, scan
+from resnets.errors import DataError
+from resnets.runs.display import Display
+
+_MOST_CHECKED_BYTES = 2 << 30
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was found.
+
+    Attributes:
+        plan: What is trained, without the images that cannot be read.
+        left_out: Split and name of each of these.
+        remark: What makes the results doubtful, or "".
+    """
+
+    plan: Plan
+    left_out: tuple[tuple[str, str], ...] = ()
+    remark: str = ""
+
+
+def check_files(plan: Plan, display: Display, strict: bool = False) -> Checked:
+    """Decode every image once; folders above 2 GiB are left to ``resnets data check``.
+
+    Where images that cannot be read are to be left out, all are decoded: an evaluation leaves none out by itself.
+
+    Args:
+        plan: What is to be trained.
+        display: Shows how far it has come.
+        strict: Refuse what makes the results doubtful.
+
+    Raises:
+        DataError: An image cannot be read, and ``safety`` does not skip it; or strict refuses.
+    """
+    checked = _check(plan, display)
+    if checked.remark and strict:
+        raise DataError(f"{checked.remark[0].upper()}{checked.remark[1:]}; strict refuses that.")
+    return checked
+
+
+def _check(plan: Plan, display: Display) -> Checked:
+    data = plan.data
+    files = {name: split for name, split in data.splits.items() if not split.in_memory}
+    paths = [path for split in files.values() for path in split.images if isinstance(path, Path)]
+    large = sum(path.stat().st_size for path in paths) > _MOST_CHECKED_BYTES
+    if large and plan.safety.on_bad_image == "error":
+        return Checked(
+            plan, remark="the images, over 2 GiB, were not all checked beforehand; 'resnets data check' does that"
+        )
+    findings = add_up(display.track(scan(files), len(paths), "checking images"))
+    bad, remarks = findings.unreadable, _doubts(findings)
+    if bad:
+        shown = _shown(bad, data)
+        if len(bad) > (most := plan.safety.most_bad_of(len(paths))):
+            skip = f"at most {most} would be skipped (--most-bad-images)" if most else "--on-bad-image skip skips a few"
+            raise DataError(f"{_images(len(bad))} cannot be read: {shown}. Replace or remove them; {skip}.")
+        are = "is" if len(bad) == 1 else "are"
+        remarks.insert(0, f"{_images(len(bad))} cannot be read and {are} left out: {shown}")
+    left_out = tuple((facts.split, facts.name) for facts in bad)
+    kept = replace(plan, data=data.without(set(left_out))) if bad else plan
+    kept.batches()  # refuses a batch that is larger than what is left
+    return Checked(kept, left_out, "; ".join(remarks))
+
+
+def _doubts(findings: Findings) -> list[str]:
+    doubtful = len({*findings.leaks, *findings.conflicts})
+    return [
+        f"{doubtful} groups of equal images lie in more than one split or class, so the results are doubtful; "
+        "'resnets data check' lists them"
+    ] if doubtful else []  # fmt: skip
+
+
+def _shown(bad: Sequence[ImageFacts], data: DataSet) -> str:
+    shown = "; ".join(f"{f.name} (class {data.classes[f.label]!r}, {f.split}): {f.problem}" for f in bad[:5])
+    return f"{shown}; and {len(bad) - 5} more" if len(bad) > 5 else shown
+
+
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count:,} images"
