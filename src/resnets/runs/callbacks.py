@@ -189,10 +189,10 @@ class Recorder(keras.callbacks.Callback):
         epoch = (self.step - 1) // self._course.steps_per_epoch + 1
         tried = {"skip": f"; {MOST_SKIPPED_STEPS} steps before it were skipped already",
                  "rollback": f"; it was rolled back {MOST_ROLLBACKS} times already"}  # fmt: skip
-        more = f"{tried.get(self._safety.on_divergence, '')}; {named}. T" if named else "; t"
+        more = f"{tried.get(self._safety.on_divergence, '')}; {named}" if named else ""
         raise DivergedError(
-            f"The {what} {became} at step {self.step} (epoch {epoch}){more}rain again with a lower --learning-rate, or "
-            f"with --set clip_norm=1. Where it began: resnets diagnose {self._run.root}"
+            f"The {what} {became} at step {self.step} (epoch {epoch}){more}. Train again with a lower --learning-rate, "
+            f"or with --set clip_norm=1. Where it began: resnets diagnose {self._run.root}"
         )
 
     def _write_metrics(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import io
 import json
 import os
 import re
@@ -322,8 +323,6 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]], 
         rows: Their values.
         mark: Whether the mark is set: where all is English and numbers, programs read it better without.
     """
-    import io
-
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
