@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from resnets.api import Run, diagnose, open_run, train
+    from resnets.api import Exported, Run, diagnose, open_exported, open_run, train
     from resnets.errors import (
         DataError,
         DivergedError,
@@ -33,6 +33,7 @@ _HOME = {
     "BasicBlock": "networks.public",
     "DataError": "errors",
     "DivergedError": "errors",
+    "Exported": "api",
     "MissingPackageError": "errors",
     "NetworkSpec": "networks.spec",
     "Recipe": "recipes.spec",
@@ -48,6 +49,7 @@ _HOME = {
     "list_networks": "networks.catalog",
     "load_weights": "networks.weights.public",
     "network": "networks.catalog",
+    "open_exported": "api",
     "open_run": "api",
     "recipe": "recipes.catalog",
     "save_weights": "networks.weights.public",
@@ -58,6 +60,7 @@ __all__ = [
     "BasicBlock",
     "DataError",
     "DivergedError",
+    "Exported",
     "MissingPackageError",
     "NetworkSpec",
     "Recipe",
@@ -73,6 +76,7 @@ __all__ = [
     "list_networks",
     "load_weights",
     "network",
+    "open_exported",
     "open_run",
     "recipe",
     "save_weights",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from resnets.errors import DataError
 from resnets.runs import directory
 from resnets.runs.interrupts import Interrupts
 from resnets.runs.safety import USUAL, Safety
@@ -15,11 +16,76 @@ if TYPE_CHECKING:
     import keras
 
     from resnets.commands._diagnosis import Diagnosis
+    from resnets.commands._export_report import Comparison
     from resnets.commands.predict import Prediction
     from resnets.networks.spec import NetworkSpec
 
 
-class Run:
+class Network:
+    """A trained network on the disk: a run, or one that was exported.
+
+    Args:
+        path: Its directory.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def evaluate(
+        self,
+        data: str | Path | None = None,
+        *,
+        split: str | None = None,
+        weights: str = "final",
+        engine: str = "auto",
+        precision: str = "float32",
+        flip_average: bool = False,
+        on_bad_image: str = "error",
+        quiet: bool = False,
+    ) -> dict[str, Any]:
+        """Measure it; see :func:`resnets.commands.evaluate.evaluate`."""
+        from resnets.commands.evaluate import evaluate
+
+        data = None if data is None else str(data)
+        return evaluate(
+            self.path, data, split=split, weights=weights, engine=engine, precision=precision,
+            flip_average=flip_average, on_bad_image=on_bad_image, quiet=quiet,
+        )  # fmt: skip
+
+    def predict(
+        self,
+        *images: str | Path,
+        top: int = 5,
+        weights: str = "final",
+        engine: str = "auto",
+        precision: str = "auto",
+        flip_average: bool = False,
+        quiet: bool = False,
+    ) -> list[Prediction]:
+        """Classify image files; see :func:`resnets.commands.predict.predict`."""
+        from resnets.commands.predict import predict
+
+        return predict(
+            self.path, images, top=top, weights=weights, engine=engine, precision=precision,
+            flip_average=flip_average, quiet=quiet,
+        )  # fmt: skip
+
+
+class Exported(Network):
+    """An exported network: it is measured and classifies like the run that it came from."""
+
+    def __repr__(self) -> str:
+        return f"Exported({str(self.path)!r})"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in label order."""
+        from resnets.commands._artefact import read_artefact
+
+        return read_artefact(self.path).classes
+
+
+class Run(Network):
     """A finished or broken-off training.
 
     Args:
@@ -27,15 +93,11 @@ class Run:
     """
 
     def __init__(self, files: directory.RunDirectory) -> None:
+        super().__init__(files.root)
         self.files = files
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}{'' if self.files.finished else ', not finished'})"
-
-    @property
-    def path(self) -> Path:
-        """The run directory."""
-        return self.files.root
 
     @property
     def record(self) -> dict[str, Any]:
@@ -65,43 +127,16 @@ class Run:
         model: keras.Model = open_trained(self.path).predictor.model
         return model
 
-    def evaluate(
-        self,
-        data: str | Path | None = None,
-        *,
-        split: str | None = None,
-        weights: str = "final",
-        engine: str = "auto",
-        precision: str = "float32",
-        flip_average: bool = False,
-        on_bad_image: str = "error",
+    def export(
+        self, *formats: str, output: str | Path | None = None, data: str | Path | None = None, weights: str = "final",
         quiet: bool = False,
-    ) -> dict[str, Any]:
-        """Measure the run; see :func:`resnets.commands.evaluate.evaluate`."""
-        from resnets.commands.evaluate import evaluate
+    ) -> list[Comparison]:  # fmt: skip
+        """Write the network for other runtimes, compared with the run; see :func:`resnets.commands.export.export`."""
+        from resnets.commands.export import export
 
-        data = None if data is None else str(data)
-        return evaluate(
-            self.path, data, split=split, weights=weights, engine=engine, precision=precision,
-            flip_average=flip_average, on_bad_image=on_bad_image, quiet=quiet,
-        )  # fmt: skip
-
-    def predict(
-        self,
-        *images: str | Path,
-        top: int = 5,
-        weights: str = "final",
-        engine: str = "auto",
-        precision: str = "auto",
-        flip_average: bool = False,
-        quiet: bool = False,
-    ) -> list[Prediction]:
-        """Classify image files; see :func:`resnets.commands.predict.predict`."""
-        from resnets.commands.predict import predict
-
-        return predict(
-            self.path, images, top=top, weights=weights, engine=engine, precision=precision,
-            flip_average=flip_average, quiet=quiet,
+        return export(
+            self.path, formats, output=Path(output) if output else None, data=None if data is None else str(data),
+            weights=weights, quiet=quiet,
         )  # fmt: skip
 
     def diagnose(self, data: str | Path | None = None, *, quiet: bool = False) -> Diagnosis:
@@ -220,6 +255,22 @@ def open_run(path: str | Path) -> Run:
         DataError: There is no run.
     """
     return Run(directory.open_run(path))
+
+
+def open_exported(path: str | Path) -> Exported:
+    """Open an exported network: its folder, or the model's file in it.
+
+    Raises:
+        DataError: There is none.
+    """
+    from resnets.commands._artefact import MANIFEST, find_artefact
+
+    root = find_artefact(path)
+    if root is None:
+        raise DataError(
+            f"{path} is no exported network: there is no {MANIFEST} beside it, as resnets export writes it."
+        )
+    return Exported(root)
 
 
 def _evaluated(files: directory.RunDirectory, quiet: bool) -> Run:

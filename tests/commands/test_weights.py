@@ -81,7 +81,7 @@ def test_an_imported_run_answers_as_the_network_does(file: Path, images: Path, t
 
 def test_an_imported_run_has_no_data_of_its_own(file: Path, tmp_path: Path) -> None:
     run = weights_import(file, output=tmp_path / "run", quiet=True)
-    with pytest.raises(DataError, match="imported, so it has no data of its own; name labelled images"):
+    with pytest.raises(DataError, match="has no data of its own; name labelled images"):
         evaluate(run.root, quiet=True)
     with pytest.raises(UsageError, match="is finished"):
         resume(run.root, quiet=True)

@@ -55,14 +55,14 @@ def start(verbose: bool = False) -> None:
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # advice on retracing, which many networks in turn need
-    with _silent_stderr():
+    with silent_stderr():
         importlib.import_module("keras")
         if importlib.util.find_spec("tensorflow"):  # Keras reads data through it on every backend, where it is there
             importlib.import_module("tensorflow")
 
 
 @contextmanager
-def _silent_stderr() -> Iterator[None]:
+def silent_stderr() -> Iterator[None]:
     """Send what C++ libraries write to file descriptor 2 to a file, and show it only when the import fails."""
     sys.stderr.flush()
     with tempfile.TemporaryFile() as hidden:

@@ -1,4 +1,4 @@
-"""train, evaluate, predict."""
+"""train, evaluate, predict, export."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from resnets.cli.shared import (
     Weights,
     app,
     more,
+    open_network,
     print_json,
     print_table,
     start,
@@ -126,7 +127,7 @@ def _refuse_other(asked: Mapping[str, Any], fields: Mapping[str, Any]) -> None:
 
 @app.command
 def evaluate(
-    run: Annotated[Path, Parameter(help="Run directory, or runs/latest.")],
+    run: Annotated[Path, Parameter(help="Run directory, runs/latest, or an exported network.")],
     data: Annotated[str | None, Parameter(help="Labelled images; the run's own test split by default.")] = None,
     *,
     split: Annotated[str | None, Parameter(help="train, val, test, or all (of other data).")] = None,
@@ -145,13 +146,9 @@ def evaluate(
       resnets evaluate runs/latest
       resnets evaluate runs/latest flowers/test --json
     """
-    result = (
-        start(verbose, engine)
-        .open_run(run)
-        .evaluate(
-            data, split=split, weights=weights, engine=engine, precision=precision, flip_average=flip_average,
-            on_bad_image=on_bad_image, quiet=quiet or as_json,
-        )
+    result = open_network(start(verbose, engine), run).evaluate(
+        data, split=split, weights=weights, engine=engine, precision=precision, flip_average=flip_average,
+        on_bad_image=on_bad_image, quiet=quiet or as_json,
     )  # fmt: skip
     if as_json:
         print_json(result)
@@ -159,7 +156,7 @@ def evaluate(
 
 @app.command
 def predict(
-    run: Annotated[Path, Parameter(help="Run directory, or runs/latest.")],
+    run: Annotated[Path, Parameter(help="Run directory, runs/latest, or an exported network.")],
     images: Annotated[list[Path], Parameter(help="Image files, or folders of them.")],
     *,
     top: Annotated[int, Parameter(help="Classes to tell for each image.")] = 3,
@@ -178,13 +175,8 @@ def predict(
       resnets predict runs/latest photo.jpg
       resnets predict runs/latest holiday/ --csv > classes.csv
     """
-    found = (
-        start(verbose, engine)
-        .open_run(run)
-        .predict(
-            *images, top=top, weights=weights, engine=engine, precision=precision, flip_average=flip_average,
-            quiet=quiet,
-        )
+    found = open_network(start(verbose, engine), run).predict(
+        *images, top=top, weights=weights, engine=engine, precision=precision, flip_average=flip_average, quiet=quiet
     )  # fmt: skip
     if as_json:
         print_json([prediction.to_dict() for prediction in found])
@@ -203,3 +195,37 @@ def predict(
         print_table(["image", *(f"{i}." for i in range(1, max((len(r) for r in rows), default=2)))], rows)
     if bad := [p for p in found if p.problem]:
         raise DataError("; ".join(f"{p.path} cannot be read: {p.problem}" for p in bad[:5]) + more(len(bad) - 5))
+
+
+@app.command
+def export(
+    run: Annotated[Path, Parameter(help="Run directory, or runs/latest.")],
+    *,
+    to: Annotated[
+        list[str],
+        Parameter(consume_multiple=True, negative="", help="keras, savedmodel, onnx, openvino, litert, litert-int8."),
+    ],
+    output: Annotated[Path | None, Parameter(help="Folder that gets a folder of each format; RUN/export else.")] = None,
+    data: Annotated[
+        str | None, Parameter(help="Labelled images to compare on and to find int8's ranges by; the run's own else.")
+    ] = None,
+    weights: Weights = "final",
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Write a run's network for other runtimes; each file is loaded again and compared with the run.
+
+    For example:
+      resnets export runs/latest --to onnx
+      resnets export runs/latest --to savedmodel openvino litert litert-int8 keras
+    """
+    rows = start(verbose).open_run(run).export(
+        *to, output=output, data=data, weights=weights, quiet=quiet or as_json
+    )  # fmt: skip
+    if as_json:
+        print_json([row.to_dict() for row in rows])
+    elif not quiet:
+        from resnets.commands._export_report import HEADER, cells
+
+        print_table([*HEADER], [cells(row) for row in rows], right=(1, 2, 3, 4, 5, 6))

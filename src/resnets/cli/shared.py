@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
@@ -54,6 +55,13 @@ def start(verbose: bool = False, engine: str | None = None) -> Any:
     from resnets import api
 
     return api
+
+
+def open_network(api: Any, path: Path) -> Any:
+    """Open a run or an exported network."""
+    from resnets.commands._artefact import find_artefact
+
+    return api.open_exported(path) if find_artefact(path) else api.open_run(path)
 
 
 def more(count: int) -> str:

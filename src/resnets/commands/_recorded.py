@@ -111,7 +111,7 @@ def open_data(record: dict[str, Any]) -> DataSet:
     """
     argument = str(record["data"].get("argument"))
     if not argument:
-        raise DataError("This run was imported, so it has no data of its own; name labelled images to use it on.")
+        raise DataError("An imported or exported network has no data of its own; name labelled images to use it on.")
     seed = record["data"].get("seed", record["seed"])
     data = load(argument, seed=seed)
     if most := record["data"].get("most"):

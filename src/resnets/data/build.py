@@ -128,7 +128,7 @@ class EvaluationBatches:
         Raises:
             DataError: A file cannot be decoded; the message names it.
         """
-        index = np.arange(step * self._size, min((step + 1) * self._size, len(self.split)))
+        index = self._index(step)
         images = self.preprocess.normalise(self._reader.fitted(index))
         return images, augment.targets(self.split.labels[index], self._classes)
 
@@ -136,6 +136,14 @@ class EvaluationBatches:
         """Yield all batches; the next ones are made while one is used."""
         with ThreadPoolExecutor(1, "resnets-batches") as pool:
             yield from _ahead(pool, self.batch, range(len(self)), 2)
+
+    def pixels(self) -> Iterator[Pixels]:
+        """Yield the images of all batches before their scaling; the next ones are made while one is used."""
+        with ThreadPoolExecutor(1, "resnets-batches") as pool:
+            yield from _ahead(pool, lambda step: self._reader.fitted(self._index(step)), range(len(self)), 2)
+
+    def _index(self, step: int) -> NDArray[np.int64]:
+        return np.arange(step * self._size, min((step + 1) * self._size, len(self.split)))
 
 
 class TrainingBatches:

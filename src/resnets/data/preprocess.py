@@ -126,10 +126,15 @@ class Preprocess:
         planes = (Image.fromarray(np.ascontiguousarray(image[..., c])) for c in range(image.shape[2]))
         return np.stack([np.asarray(p.resize(size, Image.Resampling.BILINEAR, box=box)) for p in planes], axis=-1)
 
+    @property
+    def factors(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What a pixel from 0 to 255 is multiplied by, and what is subtracted then; per channel, red first."""
+        std = np.asarray(self.std, np.float32)
+        return np.float32(1 / 255) / std, np.asarray(self.mean, np.float32) / std
+
     def normalise(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Scale pixels (n, h, w, c) from 0..255 to zero mean and unit variance, by the data set's figures."""
-        scale = np.float32(1 / 255) / np.asarray(self.std, np.float32)
-        offset = np.asarray(self.mean, np.float32) / np.asarray(self.std, np.float32)
+        scale, offset = self.factors
         # whole rows at a time: loops over the few channels of a pixel would take seven times as long
         width = images.shape[-2]
         rows = np.multiply(images.reshape(*images.shape[:-2], -1), np.tile(scale, width), dtype=np.float32)

@@ -20,9 +20,9 @@ class OnnxRuntimePredictor:
     def __init__(self, model: bytes) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = cores()
-        self._session = onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
+        self.session = onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
 
     def logits(self, batches: Iterable[Floats]) -> Iterator[Floats]:
         """Yield the logits of each batch, shape (n, classes)."""
         for images in batches:
-            yield self._session.run(["logits"], {"image": images})[0]
+            yield self.session.run(["logits"], {"image": images})[0]

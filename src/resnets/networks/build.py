@@ -15,6 +15,7 @@ from resnets.names import parse
 from resnets.networks import layers as ours
 from resnets.networks.catalog import network
 from resnets.networks.maker import Maker
+from resnets.networks.portable import PORTABLE
 from resnets.networks.spec import NetworkSpec
 from resnets.networks.topology import check_image_shape, logits
 
@@ -32,7 +33,7 @@ class KerasMaker(Maker):
     Attributes:
         spec: The network.
         dtype: Keras dtype policy of the layers, or None for the one in force.
-        portable: Use only stock Keras layers for what has a stock layer.
+        portable: Use only stock Keras layers.
     """
 
     spec: NetworkSpec
@@ -42,6 +43,8 @@ class KerasMaker(Maker):
     def layer(self, kind: str, x: Any, name: str, **settings: Any) -> Any:
         """Make a layer of a kind and apply it."""
         settings = {"dtype": self.dtype, **settings}
+        if self.portable and kind in PORTABLE:
+            return PORTABLE[kind](x, name, **settings)
         if "kernel_initializer" in settings:
             settings["kernel_initializer"] = _INITIALIZERS[settings["kernel_initializer"]]()
         if kind == "BatchNormalization" and not self.portable:
@@ -70,7 +73,7 @@ def build(
         classes: Number of classes, at least 2.
         image_shape: Height, width and channels of one image. Height and width may be None for any size.
         dtype: Keras dtype policy, such as "mixed_bfloat16"; None takes the one in force. Logits are float32 always.
-        portable: Use stock Keras layers only where they exist, so that others can load the saved model.
+        portable: Use stock Keras layers only, so that others can load the saved model.
 
     Returns:
         A model from normalised float images (n, height, width, channels) to float32 logits (n, classes).

@@ -17,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from resnets.errors import DataError
 from resnets.networks.maker import Maker
+from resnets.networks.pixels import Pixels
 from resnets.networks.sketch import Sketch, sketch
 from resnets.networks.spec import NetworkSpec
 from resnets.networks.topology import logits
@@ -111,6 +112,47 @@ def onnx_model(
         UsageError: The network cannot take images of this shape.
         DataError: A tensor is missing or has another shape.
     """
+    make = _checked(spec, classes, image_shape, weights)
+    _network(make, "image", image_shape, classes)
+    return _model(make, name, ("image", TensorProto.FLOAT, image_shape), ("logits", classes))
+
+
+def onnx_classifier(
+    spec: NetworkSpec, classes: int, image_shape: Shape, weights: Tensors, pixels: Pixels, name: str = "network"
+) -> onnx.ModelProto:
+    """Return a network with its preprocessing and its softmax as an ONNX model.
+
+    Args:
+        spec: The network.
+        classes: Number of classes.
+        image_shape: Height, width and channels.
+        weights: Its tensors by "layer/variable", in the layouts of Keras.
+        pixels: How the network wants pixels.
+        name: Of the graph.
+
+    Returns:
+        A model from images as they are stored, uint8 (n, height, width, channels) under the name "image", to
+        probabilities, float32 (n, classes) under the name "probabilities"; the number of images is open.
+
+    Raises:
+        UsageError: The network cannot take images of this shape.
+        DataError: A tensor is missing or has another shape.
+    """
+    make = _checked(spec, classes, image_shape, weights)
+    numbers = make.node("Cast", ["image"], "image_numbers", to=TensorProto.FLOAT)
+    scale, offset = (make.constant(f"image_{kind}", np.asarray(getattr(pixels, kind), np.float32))
+                     for kind in ("scale", "offset"))  # fmt: skip
+    numbers = make.node("Sub", [make.node("Mul", [numbers, scale], "image_scaled"), offset], "image_normalised")
+    if pixels.bgr:
+        order = make.constant("image_order", np.arange(image_shape[2])[::-1])
+        numbers = make.node("Gather", [numbers, order], "image_bgr", axis=3)
+    last = _network(make, numbers, image_shape, classes)
+    make.node("Softmax", [last], "probabilities", axis=1)
+    return _model(make, name, ("image", TensorProto.UINT8, image_shape), ("probabilities", classes))
+
+
+def _checked(spec: NetworkSpec, classes: int, image_shape: Shape, weights: Tensors) -> OnnxMaker:
+    """Return a maker for weights that have the network's shapes."""
     for layer in sketch(spec, classes, image_shape).layers:
         for variable, shape in layer.variables.items():
             found = weights.get(f"{layer.name}/{variable}")
@@ -118,14 +160,20 @@ def onnx_model(
                 raise DataError(
                     f"The weights have {layer.name}/{variable} as {found.shape}; the network needs {shape}."
                 )
-    make = OnnxMaker(spec, weights)
-    first = Value(make.node("Transpose", ["image"], "image_planes", perm=[0, 3, 1, 2]), image_shape)
-    last = logits(make, first, classes)
-    make.node("Identity", [last.name], "logits")
+    return OnnxMaker(spec, weights)
+
+
+def _network(make: OnnxMaker, numbers: str, image_shape: Shape, classes: int) -> str:
+    """Write the network down, from normalised images to "logits"."""
+    first = Value(make.node("Transpose", [numbers], "image_planes", perm=[0, 3, 1, 2]), image_shape)
+    return make.node("Identity", [logits(make, first, classes).name], "logits")
+
+
+def _model(make: OnnxMaker, name: str, image: tuple[str, int, Shape], answer: tuple[str, int]) -> onnx.ModelProto:
     graph = helper.make_graph(
         make.nodes, name,
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", *image_shape])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", classes])],
+        [helper.make_tensor_value_info(image[0], image[1], ["n", *image[2]])],
+        [helper.make_tensor_value_info(answer[0], TensorProto.FLOAT, ["n", answer[1]])],
         make.tensors,
     )  # fmt: skip
     return helper.make_model(
