@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from resnets.commands._diagnosis import Diagnosis
     from resnets.commands._export_report import Comparison
+    from resnets.commands.explain import Explanation
     from resnets.commands.predict import Prediction
     from resnets.networks.spec import NetworkSpec
 
@@ -76,6 +77,13 @@ class Exported(Network):
 
     def __repr__(self) -> str:
         return f"Exported({str(self.path)!r})"
+
+    @property
+    def kind(self) -> str:
+        """Its format: "onnx", "litert", ..."""
+        from resnets.commands._artefact import kind_of
+
+        return kind_of(self.path)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -138,6 +146,16 @@ class Run(Network):
             self.path, formats, output=Path(output) if output else None, data=None if data is None else str(data),
             weights=weights, quiet=quiet,
         )  # fmt: skip
+
+    def explain(
+        self, *images: str | Path, stage: int | None = None, output: str | Path | None = None, weights: str = "final",
+        quiet: bool = False,
+    ) -> list[Explanation]:  # fmt: skip
+        """Show which places of images speak for their classes; see :func:`resnets.commands.explain.explain`."""
+        from resnets.commands.explain import explain
+
+        folder = Path(output) if output else None
+        return explain(self.path, images, stage=stage, output=folder, weights=weights, quiet=quiet)
 
     def diagnose(self, data: str | Path | None = None, *, quiet: bool = False) -> Diagnosis:
         """Whether gradients reach the first layer; see :func:`resnets.commands.diagnose.diagnose_run`."""

@@ -100,7 +100,7 @@ def _save_in_the_graph(graph: Any) -> None:
     ("change", "says"),
     [
         (_answer_by_saving, "reads or writes files when it answers"),
-        (_restore_by_saving, "'(RestoreV2|SaveV2|MergeV2Checkpoints|StaticRegexFullMatch|Select|DisableCopyOnRead|StringJoin)'"),
+        (_restore_by_saving, "'(RestoreV2|SaveV2|MergeV2Checkpoints|StaticRegexFullMatch|Select|StringJoin)'"),
         (_restore_by_an_operation, "'WriteFile'"), (_save_in_the_graph, "'SaveV2'"),
     ],
 )  # fmt: skip

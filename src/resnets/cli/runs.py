@@ -1,4 +1,4 @@
-"""train, evaluate, predict, export."""
+"""train, evaluate, predict, explain, export."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def evaluate(
       resnets evaluate runs/latest
       resnets evaluate runs/latest flowers/test --json
     """
-    result = open_network(start(verbose, engine), run).evaluate(
+    result = open_network(run, verbose, engine).evaluate(
         data, split=split, weights=weights, engine=engine, precision=precision, flip_average=flip_average,
         on_bad_image=on_bad_image, quiet=quiet or as_json,
     )  # fmt: skip
@@ -175,7 +175,7 @@ def predict(
       resnets predict runs/latest photo.jpg
       resnets predict runs/latest holiday/ --csv > classes.csv
     """
-    found = open_network(start(verbose, engine), run).predict(
+    found = open_network(run, verbose, engine).predict(
         *images, top=top, weights=weights, engine=engine, precision=precision, flip_average=flip_average, quiet=quiet
     )  # fmt: skip
     if as_json:
@@ -195,6 +195,28 @@ def predict(
         print_table(["image", *(f"{i}." for i in range(1, max((len(r) for r in rows), default=2)))], rows)
     if bad := [p for p in found if p.problem]:
         raise DataError("; ".join(f"{p.path} cannot be read: {p.problem}" for p in bad[:5]) + more(len(bad) - 5))
+
+
+@app.command
+def explain(
+    run: Annotated[Path, Parameter(help="Run directory, or runs/latest.")],
+    images: Annotated[list[Path], Parameter(help="Image files, or folders of them.")],
+    *,
+    stage: Annotated[
+        int | None, Parameter(help="Stage that is looked at; an earlier one is finer. The last one.")
+    ] = None,
+    output: Annotated[Path | None, Parameter(help="Folder for the sheets; runs/explanation-... by default.")] = None,
+    weights: Weights = "final",
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Show which places of images speak for the classes that a run calls them (Grad-CAM).
+
+    For example:
+      resnets explain runs/latest photo.jpg
+      resnets explain runs/latest holiday/ --stage 3
+    """
+    start(verbose).open_run(run).explain(*images, stage=stage, output=output, weights=weights, quiet=quiet)
 
 
 @app.command

@@ -31,6 +31,8 @@ Verbose = Annotated[bool, Parameter(name="--verbose", negative="", help="Show th
 Weights = Annotated[str, Parameter(help="final, or best: the epoch with the best validation accuracy.")]
 
 
+_BY_KERAS = ("keras", "savedmodel")  # formats of exported networks that the framework runs
+
 Engine = Annotated[str, Parameter(help="openvino, onnxruntime, keras, or auto: the fastest that is installed.")]
 _IN = "float32, bfloat16, or auto: bfloat16 where it is faster and agrees with float32."
 Precision = Annotated[str, Parameter(help=_IN)]
@@ -57,11 +59,13 @@ def start(verbose: bool = False, engine: str | None = None) -> Any:
     return api
 
 
-def open_network(api: Any, path: Path) -> Any:
-    """Open a run or an exported network."""
-    from resnets.commands._artefact import find_artefact
+def open_network(path: Path, verbose: bool, engine: str) -> Any:
+    """Open a run or an exported network, and start the framework where it will be needed."""
+    from resnets.commands._artefact import find_artefact, kind_of
 
-    return api.open_exported(path) if find_artefact(path) else api.open_run(path)
+    if root := find_artefact(path):
+        return start(verbose, "keras" if kind_of(root) in _BY_KERAS else "onnxruntime").open_exported(path)
+    return start(verbose, engine).open_run(path)
 
 
 def more(count: int) -> str:

@@ -83,6 +83,15 @@ def find_artefact(path: str | Path) -> Path | None:
     return next((place for place in places if (place / MANIFEST).is_file()), None)
 
 
+def kind_of(root: Path) -> str:
+    """Return the format that an exported network says it has.
+
+    Raises:
+        DataError: Its manifest is damaged.
+    """
+    return str(read_json(root / MANIFEST).get("kind"))
+
+
 def read_artefact(root: Path) -> Artefact:
     """Read an exported network's manifest, and check that the files beside it are those that it names.
 

@@ -96,17 +96,18 @@ def _write_savedmodel(source: Source, folder: Path) -> str:
 
 
 def _save(source: Source, path: Path, kind: str) -> None:
-    import keras
+    """Write a SavedModel; Keras' own export would keep each variable twice, which doubles the file."""
     import tensorflow as tf
 
     model = source.keras_model(kind)
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-    archive.add_endpoint(
-        "serving_default", lambda image: {"probabilities": model(image, training=False)},
-        input_signature=[tf.TensorSpec((None, *source.preprocess.image_shape), kind, name="image")],
+    shape = (None, *source.preprocess.image_shape)
+    module = tf.Module()
+    module.kept = [variable.value for variable in model.variables]
+    module.answer = tf.function(
+        lambda image: {"probabilities": model(image, training=False)},
+        input_signature=[tf.TensorSpec(shape, kind, name="image")], autograph=False,
     )  # fmt: skip
-    archive.write_out(str(path), verbose=False)
+    tf.saved_model.save(module, str(path), signatures={"serving_default": module.answer})
 
 
 def _write_onnx(source: Source, folder: Path) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain, islice, tee
 from pathlib import Path
@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnets.commands._classifier import PORTION, open_classifier
+from resnets.commands._images import expand
 from resnets.data.build import read_files
 from resnets.data.decode import UnreadableImageError
-from resnets.data.sources import image_files
-from resnets.errors import DataError, UsageError
+from resnets.errors import UsageError
 from resnets.runs.display import Display
 
 
@@ -78,7 +78,7 @@ def predict(
         raise UsageError(f"top must be at least 1, not {top}.")
     display = Display(quiet=quiet)
     trained = open_classifier(run, weights, engine, precision, flip_average)
-    paths = list(_expand(images))
+    paths = list(expand(images))
     read = display.track(read_files(paths, trained.preprocess), len(paths), "classifying")
     read_on, read_before = tee(read)
     good = (image for image in read_on if isinstance(image, np.ndarray))
@@ -101,20 +101,3 @@ def _name(path: str, probabilities: Any, classes: tuple[str, ...], top: int) -> 
     order = np.argsort(-probabilities, kind="stable")[:top]
     ranked = tuple((classes[i], float(probabilities[i])) for i in order)
     return Prediction(path, ranked[0][0], ranked[0][1], ranked)
-
-
-def _expand(images: Iterable[str | Path]) -> Iterable[Path]:
-    """Yield the files, those of folders in the order of their names."""
-    named = [Path(image).expanduser() for image in images]
-    if not named:
-        raise UsageError("Name at least one image file or folder to classify.")
-    for path in named:
-        if path.is_dir():
-            found, _ = image_files(path)
-            if not found:
-                raise DataError(f"The folder {path} holds no JPEG, PNG, BMP, GIF or WebP images.")
-            yield from found
-        elif path.exists():
-            yield path
-        else:
-            raise DataError(f"There is no image file or folder {path}.")

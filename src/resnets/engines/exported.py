@@ -69,6 +69,7 @@ def litert(path: Path) -> Classify:
     with silent_stderr():
         interpreter = Interpreter(str(path), num_threads=cores())
         signature = interpreter.get_signature_runner("serving_default")
+        signature(image=np.zeros(signature.get_input_details()["image"]["shape"], np.uint8))  # says how, the first time
     return lambda images: np.asarray(signature(image=images)["probabilities"])
 
 

@@ -53,6 +53,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     "path_gradient": ("gradient norm of one path (log scale)", "单条路径的梯度范数（对数坐标）"),
     "path_share": ("gradient carried", "承载的梯度"),
     "intact": ("intact", "完整"),
+    "speaks_for": ("what speaks for the class shines (Grad-CAM)", "发亮处是支持该类别的地方（Grad-CAM）"),
     "halves": ("changes the shape", "改变形状的块"),
 }  # fmt: skip
 
