@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "resnets"
-NOUNS = ("networks", "data", "recipes", "runs", "measures", "figures", "engines")
+NOUNS = ("networks", "data", "recipes", "runs", "measures", "figures", "engines", "serving")
 BASE = ("backend", "records", "names", "errors")
 
 # what the files of a unit may import, besides their own unit; a unit is a folder or a file beside __init__.py

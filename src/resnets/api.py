@@ -71,6 +71,12 @@ class Network:
             flip_average=flip_average, quiet=quiet,
         )  # fmt: skip
 
+    def serve(self, **options: Any) -> None:
+        """Answer over HTTP until a signal comes; see :func:`resnets.commands.serve.serve`."""
+        from resnets.commands.serve import serve
+
+        serve(self.path, **options)
+
 
 class Exported(Network):
     """An exported network: it is measured and classifies like the run that it came from."""

@@ -43,8 +43,8 @@ def test_the_start_is_silent_and_shows_what_was_hidden_when_it_fails() -> None:
     )  # fmt: skip
     assert (quiet.stdout, quiet.stderr) == ("", "")
     script = (
-        "import os\nfrom resnets.backend.startup import _silent_stderr\n"
-        "with _silent_stderr():\n    os.write(2, b'why it failed'); raise ImportError('no')\n"
+        "import os\nfrom resnets.backend.startup import silent_stderr\n"
+        "with silent_stderr():\n    os.write(2, b'why it failed'); raise ImportError('no')\n"
     )
     failed = subprocess.run([sys.executable, "-c", script], capture_output=True, encoding="utf-8", check=False)
     assert failed.returncode == 1

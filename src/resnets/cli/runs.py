@@ -1,4 +1,4 @@
-"""train, evaluate, predict, explain, export."""
+"""train, evaluate, predict, explain, export, serve."""
 
 from __future__ import annotations
 
@@ -251,3 +251,31 @@ def export(
         from resnets.commands._export_report import HEADER, cells
 
         print_table([*HEADER], [cells(row) for row in rows], right=(1, 2, 3, 4, 5, 6))
+
+
+@app.command
+def serve(
+    run: Annotated[
+        Path, Parameter(help="Run directory, runs/latest, an exported network, or a folder of them named 1, 2, 3, ...")
+    ],
+    *,
+    name: Annotated[str | None, Parameter(help="What clients call the model; the network's name by default.")] = None,
+    host: Annotated[str, Parameter(help="Address to listen on; 0.0.0.0 is every network.")] = "127.0.0.1",
+    port: Annotated[int, Parameter(help="Port; 0 takes a free one.")] = 8000,
+    weights: Weights = "final",
+    engine: Engine = "auto",
+    precision: Precision = "float32",
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Answer over HTTP: images as they are, or TensorFlow Serving's JSON.
+
+    For example:
+      resnets serve runs/latest
+      resnets serve models/flowers --name flowers
+      curl -H 'Content-Type: image/jpeg' --data-binary @photo.jpg http://127.0.0.1:8000/v1/models/resnet20:classify
+    """
+    from resnets.commands.serve import newest, serve
+
+    open_network(newest(run), verbose, engine)  # says what is wrong, and starts the framework where it is needed
+    serve(run, name=name, host=host, port=port, weights=weights, engine=engine, precision=precision, quiet=quiet)

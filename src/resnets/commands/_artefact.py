@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from resnets.data.preprocess import Preprocess
 from resnets.engines.exported import RUNTIMES
@@ -19,13 +23,14 @@ from resnets.runs.record import versions
 MANIFEST = "model.json"
 EVALUATION = "evaluation"  # folder of what an evaluation of the exported network writes
 FORMAT = 1
+_OFF, _OFF_INT8 = 1e-3, 0.1  # by which the probabilities of one model may differ from machine to machine
 _LABELS = "labels.txt"
 _RESIZING = (
     "resize the shorter side to that of the image (bilinear, antialiased), cut out the middle; pixels stay 0 to 255"
 )
 _FIELDS = {
     "format": int, "kind": str, "file": str, "input": dict, "output": dict, "resizing": str, "classes": list,
-    "preprocess": dict, "network_name": str, "network": dict, "files": dict, "made_by": dict,
+    "preprocess": dict, "network_name": str, "network": dict, "golden": list, "files": dict, "made_by": dict,
 }  # fmt: skip
 
 
@@ -41,6 +46,7 @@ class Artefact:
         preprocess: What the network sees of an image; its scaling is within the model.
         network_name: Name of the network in the catalogue, or "custom".
         spec: The network.
+        golden: What the model says of :func:`golden_image`.
     """
 
     root: Path
@@ -50,6 +56,7 @@ class Artefact:
     preprocess: Preprocess
     network_name: str
     spec: NetworkSpec
+    golden: tuple[float, ...] = ()
 
     @property
     def model(self) -> Path:
@@ -62,6 +69,22 @@ class Artefact:
         return sum(path.stat().st_size for path in _files(self.root))
 
 
+def golden_image(image_shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """Return an image that anybody can make again: pixels whose places step through 0 to 255 by 37."""
+    return (np.arange(math.prod(image_shape)) * 37 % 256).astype(np.uint8).reshape(image_shape)
+
+
+def check_golden(artefact: Artefact, found: NDArray[Any]) -> None:
+    """Refuse a model that does not say of the golden image what it said when it was exported.
+
+    Raises:
+        DataError: It does not.
+    """
+    off = float(np.abs(np.asarray(found, np.float64) - artefact.golden).max()) if artefact.golden else 0.0
+    if not off <= (_OFF_INT8 if artefact.kind.endswith("int8") else _OFF):
+        raise DataError(f"{artefact.root} answers otherwise than when it was exported: a probability is {off:.1e} off.")
+
+
 def write_manifest(artefact: Artefact) -> None:
     """Write class names and model.json beside a model that is complete."""
     write_text(artefact.root / _LABELS, "".join(f"{name}\n" for name in artefact.classes))
@@ -71,7 +94,8 @@ def write_manifest(artefact: Artefact) -> None:
         "input": {"name": "image", "type": "uint8", "shape": ["n", *artefact.preprocess.image_shape]},
         "output": {"name": "probabilities", "type": "float32", "shape": ["n", len(artefact.classes)]},
         "resizing": _RESIZING, "classes": list(artefact.classes), "preprocess": artefact.preprocess.to_dict(),
-        "network_name": artefact.network_name, "network": artefact.spec.to_dict(), "files": files,
+        "network_name": artefact.network_name, "network": artefact.spec.to_dict(), "golden": list(artefact.golden),
+        "files": files,
         "made_by": versions(),
     })  # fmt: skip
 
@@ -120,7 +144,10 @@ def read_artefact(root: Path) -> Artefact:
     if values["kind"] not in KINDS:
         raise DataError(f"{path} is damaged: there is no format {shown(values['kind'])}.")
     _check_files(path, values["file"], values["files"])
-    return Artefact(root, values["kind"], values["file"], classes, preprocess, values["network_name"], spec)
+    if not all(isinstance(p, float) for p in values["golden"]) or len(values["golden"]) not in (0, len(classes)):
+        raise DataError(f"{path} is damaged: 'golden' is no probability of each class.")
+    golden = tuple(values["golden"])
+    return Artefact(root, values["kind"], values["file"], classes, preprocess, values["network_name"], spec, golden)
 
 
 KINDS = (*RUNTIMES, "keras")

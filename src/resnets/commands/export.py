@@ -6,14 +6,14 @@ import os
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from resnets.commands._artefact import MANIFEST, Artefact, read_artefact, write_manifest
+from resnets.commands._artefact import MANIFEST, Artefact, golden_image, read_artefact, write_manifest
 from resnets.commands._export_report import INT8_POINTS, Comparison, recommend, write_comparison
 from resnets.commands._exported import open_exported
 from resnets.commands._formats import FORMATS, Source, check_formats, open_keras_file, sync_all
@@ -158,8 +158,10 @@ def _export(
     try:
         file = FORMATS[name].write(source, temporary)
         artefact = Artefact(temporary, name, file, source.classes, source.preprocess, network_name, source.spec)
-        write_manifest(artefact)
-        row = _compare(read_artefact(temporary), final, images, answers)
+        classify = open_keras_file(artefact.model) if name == "keras" else open_exported(artefact)
+        golden = classify(golden_image(source.preprocess.image_shape)[None])[0]
+        write_manifest(replace(artefact, golden=tuple(map(float, golden))))
+        row = _compare(read_artefact(temporary), classify, final, images, answers)
         tolerance = FORMATS[name].tolerance
         if tolerance is not None and not row.good:
             raise ResnetsError(
@@ -183,8 +185,9 @@ def _replace(new: Path, final: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _compare(artefact: Artefact, final: Path, images: _Images, answers: NDArray[np.float64]) -> Comparison:
-    classify = open_keras_file(artefact.model) if artefact.kind == "keras" else open_exported(artefact)
+def _compare(
+    artefact: Artefact, classify: Classify, final: Path, images: _Images, answers: NDArray[np.float64]
+) -> Comparison:
     found = np.concatenate([classify(part) for part in _parts(images.pixels)]).astype(np.float64)
     difference = float(np.abs(found - answers).max())
     agreement = float((found.argmax(1) == answers.argmax(1)).mean())
