@@ -20,6 +20,7 @@ from resnets.cli.shared import (
     Verbose,
     Weights,
     app,
+    framework_for,
     more,
     open_network,
     print_json,
@@ -277,5 +278,5 @@ def serve(
     """
     from resnets.commands.serve import newest, serve
 
-    open_network(newest(run), verbose, engine)  # says what is wrong, and starts the framework where it is needed
+    framework_for(newest(run), verbose, engine)
     serve(run, name=name, host=host, port=port, weights=weights, engine=engine, precision=precision, quiet=quiet)

@@ -59,13 +59,21 @@ def start(verbose: bool = False, engine: str | None = None) -> Any:
     return api
 
 
-def open_network(path: Path, verbose: bool, engine: str) -> Any:
-    """Open a run or an exported network, and start the framework where it will be needed."""
+def framework_for(path: Path, verbose: bool, engine: str) -> Any:
+    """Start the framework where a run or an exported network needs it, then return the Python door."""
     from resnets.commands._artefact import find_artefact, kind_of
 
     if root := find_artefact(path):
-        return start(verbose, "keras" if kind_of(root) in _BY_KERAS else "onnxruntime").open_exported(path)
-    return start(verbose, engine).open_run(path)
+        engine = "keras" if kind_of(root) in _BY_KERAS else "onnxruntime"
+    return start(verbose, engine)
+
+
+def open_network(path: Path, verbose: bool, engine: str) -> Any:
+    """Open a run or an exported network."""
+    from resnets.commands._artefact import find_artefact
+
+    api = framework_for(path, verbose, engine)
+    return api.open_exported(path) if find_artefact(path) else api.open_run(path)
 
 
 def more(count: int) -> str:

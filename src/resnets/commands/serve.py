@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
@@ -22,6 +23,8 @@ from resnets.figures.overlay import overlay
 from resnets.runs.display import Display
 from resnets.serving.model import Limits, Slot
 from resnets.serving.versions import Watcher, versions
+
+_BACKLOG = 2048
 
 
 @dataclass(frozen=True)
@@ -117,16 +120,16 @@ def serve(
     if not 0 <= port < 2**16:
         raise UsageError(f"The port must lie between 0 and 65535, not {port}.")
     limits, display = limits or Limits(), Display(quiet=quiet)
-    first = newest(path)
+    places = _versions(path)
 
     def open_one(place: str | Path) -> ServedModel:
         return open_model(place, weights, engine, precision, limits)
 
     with display.waiting("preparing the network"):
-        model = open_one(first)
-    slot = Slot(name or model.classifier.record["network_name"].split(":")[0], model)
+        model, failed = _first(places, open_one, display)
+    slot = Slot(name or model.classifier.record["network_name"].split(":")[0], model, failed)
     display.say(f"engine   {model.classifier.choice}")
-    watcher = Watcher(first.parent, slot, open_one, display.say) if first != Path(path) else None
+    watcher = Watcher(Path(path), slot, open_one, display.say) if places != [Path(path)] else None
     try:
         _run(slot, limits, host, port, display)
     finally:
@@ -136,9 +139,32 @@ def serve(
 
 def newest(path: str | Path) -> Path:
     """Return the newest version in a folder of numbered ones, or the path itself where it is no such folder."""
+    return _versions(path)[0]
+
+
+def _versions(path: str | Path) -> list[Path]:
     path = Path(path)
     alone = find_artefact(path) or (path / "run.json").is_file()
-    return path if alone else next(iter(versions(path)), path)
+    return [path] if alone else versions(path) or [path]
+
+
+def _first(
+    places: Sequence[Path], open_one: Callable[[Path], ServedModel], display: Display
+) -> tuple[ServedModel, str]:
+    """Return the newest version that is whole and answers, and the newest one if that is not it.
+
+    Raises:
+        ResnetsError: What is wrong with the newest; none is whole.
+    """
+    failures: list[ResnetsError] = []
+    for place in places:
+        try:
+            return open_one(place), places[0].name if failures else ""
+        except ResnetsError as error:
+            failures.append(error)
+            if len(places) > 1:
+                display.say(f"warning  version {place.name} is not taken: {error}")
+    raise failures[0]
 
 
 def open_model(path: str | Path, weights: str, engine: str, precision: str, limits: Limits) -> ServedModel:
@@ -151,8 +177,8 @@ def open_model(path: str | Path, weights: str, engine: str, precision: str, limi
     version = (find_artefact(path) or classifier.run.root).resolve().name
     model = ServedModel(version, classifier, limits.most_pixels)
     image = golden_image(model.image_shape)
-    model.answer(np.repeat(image[None], limits.batch, axis=0))  # the sizes that come most, warm
-    answer = model.answer(image[None])[0]
+    for images in range(limits.batch, 0, -1):  # each number is warm before anybody asks
+        answer = model.answer(np.repeat(image[None], images, axis=0))[0]
     if not np.isfinite(answer).all():
         raise DataError(f"{path} gives no numbers.")
     if isinstance(classifier, ExportedClassifier):
@@ -167,14 +193,15 @@ def _run(slot: Slot, limits: Limits, host: str, port: int, display: Display) -> 
     from resnets.serving.protocol import protocol_of
 
     config = uvicorn.Config(
-        create_app(slot, limits), host=host, port=port, http=protocol_of(limits), ws="none", log_level="warning",
-        limit_concurrency=limits.connections, timeout_graceful_shutdown=10, server_header=False, backlog=2048,
+        create_app(slot, limits), host=host, port=port, http=protocol_of(limits), ws="none", log_level="error",
+        limit_concurrency=limits.connections, timeout_graceful_shutdown=10, server_header=False, backlog=_BACKLOG,
     )  # fmt: skip
     server = uvicorn.Server(config)
     try:
         socket = config.bind_socket()
     except (SystemExit, OSError) as error:
         raise ResnetsError(f"{host}:{port} cannot be listened on; name another --port or --host.") from error
+    socket.listen(_BACKLOG)  # so that who reads the address may come at once
     where = socket.getsockname()
     display.result(
         f"serving  http://{where[0]}:{where[1]}  (model {slot.name}, version {slot.model.version}; Ctrl-C ends it)"

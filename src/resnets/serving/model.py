@@ -64,7 +64,7 @@ class Limits:
         header_seconds: For the head of a request, from the connection or the end of the request before.
         request_seconds: For a whole request.
         connections: At once.
-        batch: Images that are answered together.
+        batch: Images that are answered together; on processors more gain nothing and keep others waiting.
         waiting: Images that may be at work or wait; more are turned away.
         buffered_bytes: Of all bodies that are being received.
     """
@@ -75,7 +75,7 @@ class Limits:
     header_seconds: float = 5
     request_seconds: float = 30
     connections: int = 512
-    batch: int = 16
+    batch: int = 4
     waiting: int = 64
     buffered_bytes: int = 256 * 2**20
 
