@@ -86,6 +86,10 @@ def copy(trained: RunDirectory, tmp_path: Path) -> Path:  # noqa: F811
         ("weights import nowhere.pth", 2, "no file nowhere.pth"),
         ("weights verify nowhere.pth", 2, "no file nowhere.pth"),
         ("weights export nowhere w.safetensors", 3, "no run directory"),
+        ("export nowhere --to onnx", 3, "no run directory"),
+        ("export nowhere", 2, "--to"),
+        ("explain nowhere x.jpg", 3, "no run directory"),
+        ("serve nowhere", 3, "no run directory"),
         ("weights export nowhere w.safetensors --layout tim", 2, "did you mean 'timm'"),
     ],
 )

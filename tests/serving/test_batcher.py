@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from resnets.serving.batcher import Batcher
-from resnets.serving.model import BusyError, Limits, Slot, TooLateError
+from resnets.serving.model import BusyError, Limits, TooLateError
 
 from .conftest import SIDE, Colours
 
@@ -21,7 +21,7 @@ def image(value: int) -> np.ndarray:
 
 def test_a_lone_image_is_answered_at_once_and_those_that_wait_together() -> None:
     model = Colours()
-    batcher = Batcher(Slot("x", model), Limits(batch=4, waiting=20))
+    batcher = Batcher(Limits(batch=4, waiting=20))
     assert batcher.submit(image(1), model, FAR).result(5).probabilities.sum() == pytest.approx(1)
     model.go_on.clear()
     futures = [batcher.submit(image(i), model, FAR) for i in range(10)]
@@ -42,7 +42,7 @@ def test_a_lone_image_is_answered_at_once_and_those_that_wait_together() -> None
 def test_more_than_may_wait_are_turned_away_at_once() -> None:
     model = Colours()
     model.go_on.clear()
-    batcher = Batcher(Slot("x", model), Limits(batch=2, waiting=3))
+    batcher = Batcher(Limits(batch=2, waiting=3))
     futures = [batcher.submit(image(0), model, FAR)]
     until = time.monotonic() + 5
     while not model.batches and time.monotonic() < until:
@@ -57,7 +57,7 @@ def test_more_than_may_wait_are_turned_away_at_once() -> None:
 
 def test_those_whose_time_is_over_cost_nothing_and_a_failure_is_for_its_own_batch_only() -> None:
     model = Colours()
-    batcher = Batcher(Slot("x", model), Limits())
+    batcher = Batcher(Limits())
     late = batcher.submit(image(1), model, time.monotonic() - 1)
     with pytest.raises(TooLateError):
         late.result(5)
@@ -71,7 +71,7 @@ def test_those_whose_time_is_over_cost_nothing_and_a_failure_is_for_its_own_batc
 def test_images_of_two_models_are_not_mixed() -> None:
     one, other = Colours("1"), Colours("2")
     one.go_on.clear()
-    batcher = Batcher(Slot("x", one), Limits())
+    batcher = Batcher(Limits())
     futures = [batcher.submit(image(i), (one, other)[i % 2], FAR) for i in range(6)]
     one.go_on.set()
     assert [f.result(5).model.version for f in futures] == ["1", "2"] * 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +26,7 @@ from resnets.serving.model import Limits, Slot
 from resnets.serving.versions import Watcher, versions
 
 _BACKLOG = 2048
+_NAME = re.compile(r"[\w.-]+")
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,8 @@ def serve(
             raise MissingPackageError(f"Serving needs {package}; pip install 'resnets[serve]'.")
     if not 0 <= port < 2**16:
         raise UsageError(f"The port must lie between 0 and 65535, not {port}.")
+    if name is not None and not _NAME.fullmatch(name):
+        raise UsageError(f"A model's name stands in addresses: letters, digits, dots and dashes, not {name!r}.")
     limits, display = limits or Limits(), Display(quiet=quiet)
     places = _versions(path)
 

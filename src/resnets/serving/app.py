@@ -41,7 +41,7 @@ class Server:
 
     def __init__(self, slot: Slot, limits: Limits) -> None:
         self.slot, self.limits = slot, limits
-        self.batcher = Batcher(slot, limits)
+        self.batcher = Batcher(limits)
         self.decoders = ThreadPoolExecutor(cores(), "resnets-decode")
         self.explainer = ThreadPoolExecutor(1, "resnets-explain")
         self._admitted = self._buffered = self._explaining = 0

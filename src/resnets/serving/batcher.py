@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from resnets.serving.model import BusyError, Limits, Model, Pixels, Slot, TooLateError
+from resnets.serving.model import BusyError, Limits, Model, Pixels, TooLateError
 
 
 @dataclass(frozen=True)
@@ -42,23 +42,16 @@ class Batcher:
     at once, and many at the rate of full batches. What waits is bounded; more is turned away at once.
 
     Args:
-        slot: Where the model in use stands.
         limits: What is borne.
-
-    Attributes:
-        largest: Images in the largest batch so far.
     """
 
-    def __init__(self, slot: Slot, limits: Limits) -> None:
-        self._slot, self._limits = slot, limits
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
         self._queue: deque[_Waiting] = deque()
         self._changed = threading.Condition()
-        self._open, self.largest = True, 0
+        self._open = True
         self._thread = threading.Thread(target=self._work, name="resnets-batches", daemon=True)
         self._thread.start()
-
-    def __len__(self) -> int:
-        return len(self._queue)
 
     def submit(self, image: Pixels, model: Model, until: float) -> Future[Answer]:
         """Have an image answered.
@@ -97,7 +90,6 @@ class Batcher:
                     return
                 batch = self._take()
             if batch:
-                self.largest = max(self.largest, len(batch))
                 _answer(batch)
 
     def _take(self) -> list[_Waiting]:
