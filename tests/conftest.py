@@ -12,6 +12,7 @@ from typing import Any
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["MPLBACKEND"] = "Agg"
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="resnets-cache-")  # what one machine remembers, tests must not
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # compiling takes longer than what is compiled
 if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
     # side by side, tests would wait for each other's threads
     threads = str(max(1, (os.cpu_count() or 1) // workers))

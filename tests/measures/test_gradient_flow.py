@@ -232,12 +232,12 @@ def test_depth_shatters_the_gradient_of_a_plain_network_and_not_of_a_residual_on
     targets = np.eye(10, dtype=np.float32)[digits.target[:64]]
     found = {
         name: GradientFlow(build(name, 10, (8, 8, 1)), (8, 8, 1), 64).profile([(images, targets)])
-        for name in ("plain8", "plain56", "resnet56")
+        for name in ("plain8", "plain44", "resnet44")
     }
     assert found["plain8"].neighbours > 0.8
-    assert abs(found["plain56"].neighbours) < 0.2
-    assert found["resnet56"].neighbours > 0.5
-    assert found["plain56"].ratio > 300 > 50 > found["resnet56"].ratio
+    assert abs(found["plain44"].neighbours) < 0.2
+    assert found["resnet44"].neighbours > 0.5
+    assert found["plain44"].ratio > 200 > 50 > found["resnet44"].ratio
 
 
 def test_a_model_of_probabilities_has_the_gradients_of_its_logits(seeded: None) -> None:
