@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -37,6 +40,20 @@ def test_sheets_a_table_and_a_check_are_written(trained: RunDirectory, files: li
     check = read_json(tmp_path / "out" / "sanity.json")
     assert check["images"] == 15
     assert -1 <= check["random_weights"] <= 0.9
+
+
+@pytest.mark.parametrize("seed", [0, 1, 3])
+def test_the_random_weights_are_not_those_that_the_run_began_with(
+    seed: int, trained: RunDirectory, files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunDirectory(shutil.copytree(trained.root, tmp_path / "run"))
+    record = json.loads(run.record.read_text(encoding="utf-8"))
+    run.record.write_text(json.dumps({**record, "seed": seed}), encoding="utf-8")
+    taken: list[int] = []
+    monkeypatch.setattr(keras.utils, "set_random_seed", taken.append)
+    explain(run.root, files[:1], output=tmp_path / "out", quiet=True)
+    assert len(taken) == 1
+    assert taken[0] != seed
 
 
 def test_the_verdict_follows_the_numbers() -> None:
