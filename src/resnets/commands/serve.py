@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from resnets.backend.startup import start
 from resnets.commands._artefact import check_golden, find_artefact, golden_image
 from resnets.commands._classifier import Classifier, RunClassifier, open_classifier
 from resnets.commands._exported import ExportedClassifier
@@ -86,6 +88,8 @@ class ServedModel:
         """Grad-CAM for a run; made, and the framework started, when it is first asked for."""
         if not isinstance(self.classifier, RunClassifier):
             return None
+        if "keras" not in sys.modules:
+            start()
         from resnets.commands._trained import open_trained
         from resnets.measures.grad_cam import GradCam
 
