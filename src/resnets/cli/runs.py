@@ -204,7 +204,7 @@ def explain(
     images: Annotated[list[Path], Parameter(help="Image files, or folders of them.")],
     *,
     stage: Annotated[
-        int | None, Parameter(help="Stage that is looked at; an earlier one is finer. The last one.")
+        int | None, Parameter(help="Stage that is looked at: the last by default; an earlier one is finer.")
     ] = None,
     output: Annotated[Path | None, Parameter(help="Folder for the sheets; runs/explanation-... by default.")] = None,
     weights: Weights = "final",

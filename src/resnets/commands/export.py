@@ -19,9 +19,9 @@ from resnets.commands._exported import open_exported
 from resnets.commands._formats import FORMATS, Source, check_formats, open_keras_file, sync_all
 from resnets.commands._recorded import open_data, pick_split, read_part
 from resnets.commands._trained import Trained, open_trained
-from resnets.data.build import EvaluationBatches
 from resnets.data.dataset import Split
 from resnets.data.load import load_for_labels
+from resnets.data.subset import in_memory
 from resnets.engines.exported import Classify
 from resnets.errors import DataError, ResnetsError, UsageError
 from resnets.measures.accuracy import softmax
@@ -122,7 +122,7 @@ def _images(trained: Trained, data: str | None, display: Display) -> _Images:
                 part = load_for_labels(data, trained.classes, None, channels=channels)[1]
                 train = part
             some, sample = _some(part, _COMPARED), _some(train, _CALIBRATED)
-            return _Images(_read(some, trained), some.labels, _read(sample, trained))
+            return _Images(in_memory(some, trained.preprocess), some.labels, in_memory(sample, trained.preprocess))
     except DataError as error:
         if data is not None:
             raise
@@ -133,10 +133,6 @@ def _images(trained: Trained, data: str | None, display: Display) -> _Images:
 def _some(part: Split, most: int) -> Split:
     """Take some images, spread over the whole split."""
     return part.take(np.unique(np.linspace(0, len(part) - 1, min(most, len(part))).astype(np.int64)))
-
-
-def _read(part: Split, trained: Trained) -> NDArray[np.uint8]:
-    return np.concatenate(list(EvaluationBatches(part, trained.preprocess, len(trained.classes)).pixels()))
 
 
 def _parts(pixels: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:

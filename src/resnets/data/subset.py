@@ -33,7 +33,7 @@ def subset(data: DataSet, preprocess: Preprocess, most: Mapping[str, int], seed:
         if name in data.splits:
             part = data.splits[name]
             chosen = part.take(_choose(part.labels, count, seed)) if count < len(part) else part
-            splits[name] = replace(chosen, images=_in_memory(chosen, preprocess))
+            splits[name] = replace(chosen, images=in_memory(chosen, preprocess))
     return replace(data, splits=splits)
 
 
@@ -47,7 +47,12 @@ def _choose(labels: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int6
     return np.sort(np.lexsort((order, rank))[:count])
 
 
-def _in_memory(split: Split, preprocess: Preprocess) -> NDArray[np.uint8]:
+def in_memory(split: Split, preprocess: Preprocess) -> NDArray[np.uint8]:
+    """Return all images of a split at the network's size, shape (n, h, w, c).
+
+    Raises:
+        DataError: A file cannot be decoded.
+    """
     if isinstance(split.images, np.ndarray):
         if split.images.shape[1:] == preprocess.image_shape:
             return split.images

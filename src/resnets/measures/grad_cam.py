@@ -7,7 +7,6 @@ what the network learned (Adebayo 2018, arXiv:1810.03292), so :func:`agreement` 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 import keras
@@ -18,6 +17,7 @@ from scipy.stats import spearmanr
 
 from resnets import backend
 from resnets.errors import UsageError
+from resnets.measures.instrument import sites
 from resnets.names import parse
 
 Floats = NDArray[np.float32]
@@ -73,13 +73,8 @@ class GradCam:
 
 def _stage_ends(model: keras.Model) -> dict[int, Any]:
     """Return what leaves each stage's last block, by the stage's number."""
-    ends: dict[int, Any] = {}
-    for layer in model.layers:
-        with suppress(ValueError):
-            place = parse(layer.name)
-            if place.block:
-                ends[place.stage] = layer.output  # layers stand in the order of the graph: the last one is the end
-    return ends
+    blocks = [site for site in sites(model) if site.is_block]  # in the order of the signal: the last one is the end
+    return {parse(site.end).stage: model.get_layer(site.end).output for site in blocks}
 
 
 def agreement(maps: Floats, others: Floats) -> float:
