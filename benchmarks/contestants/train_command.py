@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.contest import take_turns
-from resnets.commands._feed import Feed
+from resnets.commands._feed import training_feed
 from resnets.commands._plan import Plan, build_model, compile_model
 from resnets.data.build import TrainingBatches
 from resnets.data.dataset import DataSet, Split
@@ -58,14 +58,16 @@ def main(kind: str, network: str, precision: str, batch: int, side: int, steps: 
     if kind == "ready":
         one = batches.batch(0)
         batches.batch = lambda step: one
-    turn = epochs(kind, model, batches, steps) if kind.startswith("epochs") else middle(model, batches, steps)
+    turn = (
+        epochs(kind, plan, model, batches, steps) if kind.startswith("epochs") else middle(plan, model, batches, steps)
+    )
     turn()
     take_turns(turn, versions=f"keras {keras.__version__}")
 
 
-def middle(model: keras.Model, batches: TrainingBatches, steps: int) -> Callable[[], float]:
+def middle(plan: Plan, model: keras.Model, batches: TrainingBatches, steps: int) -> Callable[[], float]:
     """Return a turn of steps out of the middle of an epoch."""
-    feed, skip, position = Feed(batches, 10), 4, 0
+    feed, skip, position = training_feed(plan, batches), 4, 0
 
     def turn() -> float:
         nonlocal position
@@ -78,9 +80,11 @@ def middle(model: keras.Model, batches: TrainingBatches, steps: int) -> Callable
     return turn
 
 
-def epochs(kind: str, model: keras.Model, batches: TrainingBatches, steps: int) -> Callable[[], float]:
+def epochs(
+    kind: str, plan: Plan, model: keras.Model, batches: TrainingBatches, steps: int
+) -> Callable[[], float]:  # fmt: skip
     """Return a turn of three short epochs with validations."""
-    feed, number = Feed(batches, 10), 3
+    feed, number = training_feed(plan, batches), 3
     images = len(batches.batch(0)[0]) * steps * number
 
     def data(first: int, last: int) -> tf.data.Dataset:

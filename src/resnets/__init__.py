@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from resnets.api import Exported, Run, diagnose, open_exported, open_run, train
+    from resnets.backend.hosts import find_hosts
+    from resnets.backend.spread import Where
     from resnets.errors import (
         DataError,
         DivergedError,
@@ -43,9 +45,11 @@ _HOME = {
     "Safety": "runs.safety",
     "StoppedError": "errors",
     "UsageError": "errors",
+    "Where": "backend.spread",
     "build": "networks.build",
     "diagnose": "api",
     "features": "networks.build",
+    "find_hosts": "backend.hosts",
     "list_networks": "networks.catalog",
     "load_weights": "networks.weights.public",
     "network": "networks.catalog",
@@ -70,9 +74,11 @@ __all__ = [
     "Safety",
     "StoppedError",
     "UsageError",
+    "Where",
     "build",
     "diagnose",
     "features",
+    "find_hosts",
     "list_networks",
     "load_weights",
     "network",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from resnets.backend.spread import HERE, Where
 from resnets.errors import DataError
 from resnets.runs import directory
 from resnets.runs.interrupts import Interrupts
@@ -169,14 +170,14 @@ class Run(Network):
 
         return diagnose_run(self.path, None if data is None else str(data), quiet=quiet)
 
-    def resume(self, *, quiet: bool = False) -> Run:
-        """Go on with a training that was broken off, and evaluate it."""
+    def resume(self, *, quiet: bool = False, where: Where = HERE) -> Run:
+        """Go on with a training that was broken off, and evaluate it; ``where`` as for :func:`train`."""
         from resnets.backend.startup import prefer_onednn
 
         prefer_onednn()
         from resnets.commands.train import resume
 
-        return _evaluated(resume(self.path, quiet), quiet)
+        return _evaluated(resume(self.path, quiet, where), quiet)
 
 
 def train(
@@ -195,6 +196,7 @@ def train(
     go_on: bool = False,
     safety: Safety = USUAL,
     strict: bool = False,
+    where: Where = HERE,
     quiet: bool = False,
     **settings: Any,
 ) -> Run:
@@ -217,6 +219,7 @@ def train(
         go_on: Where ``output`` holds a run of the same training already, go on with it, or leave it if it is finished.
         safety: What is done when something goes wrong: :class:`resnets.Safety`.
         strict: Refuse what would only be warned of.
+        where: On which devices, and with which other processes: :class:`resnets.Where`; one device by default.
         quiet: Print nothing.
         settings: Recipe fields, such as ``epochs=5``; see :class:`resnets.Recipe`.
 
@@ -238,7 +241,8 @@ def train(
         str(data), network=network, recipe=recipe, config=Path(config) if config else None,
         settings={field: value for field, value in settings.items() if value is not None}, image_size=image_size,
         weights=Path(weights) if weights else None, scaling=scaling, keep_head=keep_head, partial=partial,
-        seed=seed, output=Path(output) if output else None, go_on=go_on, safety=safety, strict=strict, quiet=quiet,
+        seed=seed, output=Path(output) if output else None, go_on=go_on, safety=safety, strict=strict,
+        where=where, quiet=quiet,
     )  # fmt: skip
     return _evaluated(files, quiet)
 
@@ -299,6 +303,8 @@ def open_exported(path: str | Path) -> Exported:
 
 def _evaluated(files: directory.RunDirectory, quiet: bool) -> Run:
     run = Run(files)
+    if files.elsewhere:
+        return run
     with Interrupts(f"The training is finished; stopped while it was evaluated. Go on: resnets evaluate {run.path}"):
         if not files.evaluation.is_file():  # there is one where a finished run was gone on with
             run.evaluate(quiet=quiet)

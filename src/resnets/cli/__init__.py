@@ -13,6 +13,7 @@ import sys
 
 from cyclopts import CycloptsError
 
+from resnets.backend import peers
 from resnets.cli import lists, runs, studies, weights
 from resnets.cli.shared import app
 from resnets.errors import ResnetsError, UsageError
@@ -28,7 +29,12 @@ def main(arguments: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # class names in every language, whatever the terminal's encoding
             stream.reconfigure(encoding="utf-8", errors="replace")
-    sys.exit(_run(sys.argv[1:] if arguments is None else arguments))
+    code = _run(sys.argv[1:] if arguments is None else arguments)
+    if peers.broken:  # JAX would wait for processes that are gone
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _run(arguments: list[str]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import sys
 from collections.abc import Mapping
 from inspect import signature
@@ -11,6 +12,8 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from resnets.backend.hosts import SECONDS, find_hosts, refuse_workers_of_tensorflow
+from resnets.backend.spread import Where
 from resnets.cli.shared import (
     Engine,
     FlipAverage,
@@ -68,6 +71,21 @@ def train(
     ] = None,
     safety: Annotated[Safety, Parameter(name="*")] = USUAL,
     strict: Annotated[bool, Parameter(negative="", help="Refuse what would only be warned of.")] = False,
+    backend: Annotated[
+        str | None, Parameter(help="tensorflow or jax; KERAS_BACKEND, or else the one that is installed, by default.")
+    ] = None,
+    devices: Annotated[str, Parameter(help="Devices of this machine to train on: a number, or all.")] = "1",
+    hosts: Annotated[
+        list[str] | None,
+        Parameter(
+            consume_multiple=True,
+            negative="",
+            help="Machine of each process that trains with this one, the first with a port: a:29400 b c. Or auto: as "
+            "Slurm or Kubernetes tells. Every process gets the same command; on JAX.",
+        ),
+    ] = None,
+    process: Annotated[int | None, Parameter(help="Number of this process among the hosts, from 0.")] = None,
+    hosts_seconds: Annotated[int, Parameter(help="How long the hosts wait for one another at the start.")] = SECONDS,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -80,6 +98,8 @@ def train(
       resnets train flowers/ --weights resnet50.safetensors --set freeze=stage2
       resnets train --resume runs/latest
       resnets train flowers/ --output runs/flowers --resume auto
+      resnets train flowers/ --devices all
+      resnets train flowers/ --backend jax --hosts a:29400 b
     """
     go_on = str(resume) == "auto"
     resume = None if go_on else resume
@@ -97,17 +117,36 @@ def train(
     }  # fmt: skip
     if resume is not None:
         _refuse_other(asked, fields)
+    where = _where(backend, devices, hosts, process, hosts_seconds)
     with Interrupts(STOPPED_EARLY):  # the framework takes seconds to start
         api = start(verbose)
         silent = quiet or as_json
         if resume is not None:
-            run = api.open_run(resume).resume(quiet=silent)
+            run = api.open_run(resume).resume(quiet=silent, where=where)
         else:
-            run = api.train(data, **asked, go_on=go_on, quiet=silent, **fields)
-    if as_json:
+            run = api.train(data, **asked, go_on=go_on, where=where, quiet=silent, **fields)
+    if as_json and not run.files.elsewhere:
         from resnets.runs.directory import read_json
 
         print_json({"run": str(run.path), **run.result, "evaluation": read_json(run.files.evaluation)})
+
+
+def _where(backend: str | None, devices: str, hosts: list[str] | None, process: int | None, seconds: int) -> Where:
+    """Settle the framework, and say on what a training runs.
+
+    Raises:
+        UsageError: The options do not go together.
+    """
+    refuse_workers_of_tensorflow(os.environ)
+    if backend:
+        os.environ["KERAS_BACKEND"] = backend
+    if hosts is None:
+        if process is not None:
+            raise UsageError("--process is a number among --hosts; name these too.")
+        return Where(devices)
+    if devices not in ("1", "all"):
+        raise UsageError("Processes of several --hosts take all devices of their machines; leave --devices out.")
+    return Where(devices, find_hosts(hosts, process, os.environ, seconds))
 
 
 def _refuse_other(asked: Mapping[str, Any], fields: Mapping[str, Any]) -> None:

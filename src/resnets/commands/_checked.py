@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
+from resnets.backend.peers import Peers
 from resnets.commands._plan import Plan
+from resnets.commands._together import without
 from resnets.data.dataset import DataSet
 from resnets.data.scan import Findings, ImageFacts, add_up, scan
 from resnets.errors import DataError
@@ -30,22 +32,29 @@ class Checked:
     remark: str = ""
 
 
-def check_files(plan: Plan, display: Display, strict: bool = False) -> Checked:
+def check_files(plan: Plan, display: Display, strict: bool = False, peers: Peers | None = None) -> Checked:
     """Decode every image once; folders above 2 GiB are left to ``resnets data check``.
 
-    Where images that cannot be read are to be left out, all are decoded: an evaluation leaves none out by itself.
+    Where images that cannot be read are to be left out, all are decoded: an evaluation leaves none out by itself. Of
+    several processes the first one does it for all.
 
     Args:
         plan: What is to be trained.
         display: Shows how far it has come.
         strict: Refuse what makes the results doubtful.
+        peers: The processes of the training.
 
     Raises:
         DataError: An image cannot be read, and ``safety`` does not skip it; or strict refuses.
     """
+    if peers and not peers.first:
+        left_out = tuple((split, name) for split, name in peers.hear())
+        return Checked(without(plan, left_out), left_out)
     checked = _check(plan, display)
     if checked.remark and strict:
         raise DataError(f"{checked.remark[0].upper()}{checked.remark[1:]}; strict refuses that.")
+    if peers:
+        peers.hear(checked.left_out)
     return checked
 
 
@@ -68,7 +77,7 @@ def _check(plan: Plan, display: Display) -> Checked:
         are = "is" if len(bad) == 1 else "are"
         remarks.insert(0, f"{_images(len(bad))} cannot be read and {are} left out: {shown}")
     left_out = tuple((facts.split, facts.name) for facts in bad)
-    kept = replace(plan, data=data.without(set(left_out))) if bad else plan
+    kept = without(plan, left_out)
     kept.batches()  # refuses a batch that is larger than what is left
     return Checked(kept, left_out, "; ".join(remarks))
 

@@ -62,7 +62,6 @@ def finish(
     """Settle the final weights, measure them in float32, and write the result last."""
     batches = plan.batches()
     if plan.recipe.ema:
-        model.optimizer.take_averages(model.trainable_variables)
         seen = (batches.batch(step)[0] for step in range(min(100, batches.steps_per_epoch)))
         reestimate_norms(model, (images for images in seen if np.isfinite(images).all()))
     save_final_weights(model, run.weights)

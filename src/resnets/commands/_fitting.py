@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import keras
 
 from resnets import backend
-from resnets.commands._feed import Feed, culprits
+from resnets.backend.peers import Peers
+from resnets.backend.spread import ONE
+from resnets.commands._feed import Feed, culprits, training_feed, validation_feed
 from resnets.commands._final import Redraw, finish
 from resnets.commands._plan import Plan, build_model, compile_model
 from resnets.data.build import EvaluationBatches, TrainingBatches
@@ -25,19 +28,30 @@ from resnets.runs.interrupts import Interrupts
 from resnets.runs.keeper import Keeper
 
 
-def fit(run: RunDirectory, plan: Plan, display: Display) -> RunDirectory:
+def fit(run: RunDirectory, plan: Plan, display: Display, peers: Peers | None = None) -> RunDirectory:
     """Train from the newest checkpoint, or from the start, to the end. The caller holds the run's lock.
+
+    Args:
+        run: Where.
+        plan: What.
+        display: Where progress is told.
+        peers: The processes that train together, if there are several.
 
     Raises:
         DivergedError: A loss or a gradient was not finite, and ``safety`` says to stop.
         StoppedError: A signal came; a checkpoint was saved.
         DataError: A checkpoint or an image cannot be used.
     """
-    began = time.monotonic()
+    began, peers = time.monotonic(), peers or Peers()
+    peers.advice = f"; its newest checkpoint is kept, go on with all processes and --resume {run.root}"
     with Interrupts(stopped(run)) as interrupts:
-        training = _Training(run, plan, display, interrupts)
-        training.go()
-        finish(run, plan, training.model, training.validation, training.rows, display, time.monotonic() - began)
+        with backend.current().spread(plan.spread.devices):
+            training = _Training(run, plan, display, interrupts, peers)
+            training.go()
+        if peers.first:
+            model = training.on_one_device(training.model)
+            finish(run, replace(plan, spread=ONE), model, training.validation, training.rows, display,
+                   time.monotonic() - began)  # fmt: skip
     return run
 
 
@@ -49,7 +63,7 @@ def stopped(run: RunDirectory) -> str:
 class _Training:
     """The steps of one training, in calls of Keras' ``fit``: each goes over images of one size."""
 
-    def __init__(self, run: RunDirectory, plan: Plan, display: Display, interrupts: Interrupts) -> None:
+    def __init__(self, run: RunDirectory, plan: Plan, display: Display, interrupts: Interrupts, peers: Peers) -> None:
         self._plan, self._display, self._interrupts = plan, display, interrupts
         if plan.safety.deterministic:
             backend.current().deterministic()
@@ -59,16 +73,17 @@ class _Training:
         self.model = build_model(plan)
         compile_model(self.model, plan, steps)
         self.validation = EvaluationBatches(
-            plan.data.splits["val"], plan.preprocess, len(plan.data.classes), max(64, recipe.batch_size)
-        )
-        self._validation_feed = Feed(self.validation, len(plan.data.classes))
-        keeper = Keeper(run, display)
+            plan.data.splits["val"], plan.preprocess, len(plan.data.classes),
+            -(-max(64, recipe.batch_size) // plan.spread.devices) * plan.spread.devices,
+        )  # fmt: skip
+        self._validation_feed = validation_feed(plan, self.validation)
+        keeper = Keeper(run, display, peers)
         start = self._start(keeper)
         self._introduce(start)
         self._left_out = _LeftOut(display)
         self._recorder = Recorder(
             run, display, self.course, plan.safety, interrupts, keeper=keeper, start=start,
-            redraw=Redraw(run, plan, display), culprits=self._culprits,
+            redraw=Redraw(run, plan, display), culprits=self._culprits, alone=peers.alone,
         )  # fmt: skip
 
     def _start(self, keeper: Keeper) -> Checkpoint | None:
@@ -82,7 +97,7 @@ class _Training:
                 f"The checkpoint at step {start.step} lies beyond the {self.course.steps} steps that run.json asks for."
             )
         if "metrics" in start.groups:  # Keras makes metric variables when it first sees a batch
-            self.model.test_on_batch(*self.validation.batch(0))
+            self.model.test_on_batch(*self._validation_feed.batch(0))
         return start
 
     def _introduce(self, start: Checkpoint | None) -> None:
@@ -107,7 +122,7 @@ class _Training:
             until = epoch + 1 if done else self._plan.of_one_size(epoch)  # an epoch that was broken off is ended first
             self._batches: TrainingBatches = self._plan.batches(epoch)
             self._left_out.batches = self._batches
-            feed = Feed(self._batches, len(self._plan.data.classes))
+            feed = training_feed(self._plan, self._batches, lambda: self._interrupts.asked)
             if shape not in (None, self._batches.preprocess.image_shape):
                 # a step that is traced for a second size leaves height and width open, and would be computed otherwise
                 # than by a run that was resumed in it
@@ -120,6 +135,17 @@ class _Training:
                     callbacks=[self._left_out, recorder],
                     validation_data=self._validation_feed.over(range(len(self.validation))),
                 )  # fmt: skip
+        if self._plan.recipe.ema:
+            self.model.optimizer.take_averages(self.model.trainable_variables)
+
+    def on_one_device(self, model: keras.Model) -> keras.Model:
+        """Return a model that lies on one device of this process, which can use it without the others."""
+        if self._plan.spread == ONE:
+            return model
+        with backend.current().spread(1):
+            alone = build_model(self._plan)
+        alone.set_weights(model.get_weights())
+        return alone
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -151,7 +177,7 @@ class _Training:
             self._display.end_steps()
 
     def _culprits(self, model: keras.Model, step: int) -> tuple[list[str], str]:
-        return culprits(self._batches, model, step)
+        return culprits(self._batches, self.on_one_device(model), step)
 
 
 class _LeftOut(keras.callbacks.Callback):  # type: ignore[misc]

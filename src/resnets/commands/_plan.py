@@ -9,6 +9,7 @@ import keras
 
 from resnets import backend
 from resnets.backend.processor import memory
+from resnets.backend.spread import ONE, Spread
 from resnets.commands._foreign import Start
 from resnets.data.augment import Augmentation
 from resnets.data.build import TrainingBatches
@@ -43,6 +44,7 @@ class Plan:
         seed: Decides weights, order and augmentation.
         start: What it starts from instead of random numbers.
         safety: What is done when something goes wrong.
+        spread: The devices that it is trained on.
     """
 
     network_name: str
@@ -54,6 +56,7 @@ class Plan:
     seed: int
     start: Start | None = None
     safety: Safety = USUAL
+    spread: Spread = ONE
 
     def batches(self, epoch: int | None = None) -> TrainingBatches:
         """Return the batches of an epoch and of all others whose images have its size; None is the last one."""
@@ -63,7 +66,8 @@ class Plan:
         return TrainingBatches(
             self.data.splits["train"], seen, len(self.data.classes), batch_size=recipe.batch_size, augmentation=how,
             smoothing=recipe.label_smoothing, seed=self.seed,
-            most_bad=self.safety.most_bad_of(len(self.data.splits["train"])),
+            most_bad=self.safety.most_bad_of(len(self.data.splits["train"])) if self.spread == ONE else 0,
+            share=(self.spread.process, self.spread.processes),
         )  # fmt: skip
 
     def seen(self, epoch: int) -> Preprocess:
@@ -91,6 +95,21 @@ def check_memory(plan: Plan) -> None:
         )
 
 
+def check_spread(plan: Plan) -> None:
+    """Refuse batches that the devices cannot share evenly: a mean of unequal parts is not the mean of all.
+
+    Raises:
+        UsageError: It names the nearest sizes.
+    """
+    size, devices = plan.recipe.batch_size, plan.spread.devices
+    if over := size % devices:
+        less = f"{size - over} or " if size > devices else ""
+        raise UsageError(
+            f"A batch of {size} images cannot be shared evenly by {devices} devices; "
+            f"take --batch-size {less}{size - over + devices}."
+        )
+
+
 def build_model(plan: Plan) -> keras.Model:
     """Return the network as the training begins with it, for images of any size: training and use may differ in it."""
     keras.utils.set_random_seed(plan.seed)
@@ -110,7 +129,7 @@ def compile_model(model: keras.Model, plan: Plan, steps: int) -> None:
     if len(plan.data.classes) > 5:
         metrics.append(keras.metrics.TopKCategoricalAccuracy(5, "top5"))
     optimizer = build_optimizer(plan.recipe, steps, plan.policy)
-    model.compile(optimizer, keras.losses.CategoricalCrossentropy(from_logits=True), metrics=metrics)
+    model.compile(optimizer, keras.losses.CategoricalCrossentropy(from_logits=True), weighted_metrics=metrics)
     optimizer.build(model.trainable_variables)
     optimizer.factors = rate_factors(model.trainable_variables, plan.recipe, depth_of, stages)
     backend.current().guard(model)

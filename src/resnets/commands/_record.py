@@ -7,6 +7,7 @@ from typing import Any
 
 from resnets import backend
 from resnets.backend.processor import cores, cpu_name
+from resnets.backend.spread import ONE, Spread
 from resnets.commands._plan import Plan
 from resnets.commands._recorded import read_safety, unreadable
 from resnets.errors import UsageError
@@ -49,14 +50,18 @@ def write_record(
                  **({"seed": data_seed} if data_seed is not None else {})},
         "preprocess": plan.preprocess.to_dict(),
         "recipe_name": resolved.name, "recipe": plan.recipe.to_dict(), "recipe_origins": dict(resolved.origins),
-        "precision": plan.policy, "seed": plan.seed, "safety": plan.safety.to_dict(), "environment": _machine(),
+        "precision": plan.policy, "seed": plan.seed, "safety": plan.safety.to_dict(), "environment": _machine(plan),
         **({"weights": plan.start.record} if plan.start else {}),
     })  # fmt: skip
 
 
-def _machine() -> dict[str, Any]:
+def _machine(plan: Plan) -> dict[str, Any]:
     here = environment(backend.current().accelerators() or [cpu_name()], cores())
-    return {**here, "framework": backend.current().version()}
+    return {**here, "framework": backend.current().version(), "spread": _shape(plan.spread)}
+
+
+def _shape(spread: Spread) -> dict[str, int]:
+    return {"devices": spread.devices, "processes": spread.processes}
 
 
 def check_same(run: RunDirectory, record: Mapping[str, Any], asked: Plan) -> None:
@@ -85,14 +90,14 @@ def _other(run: RunDirectory, what: str) -> str:
     return f"The run in {run.root} was begun with {what}; name another --output for another training."
 
 
-def check_machine(run: RunDirectory, record: Mapping[str, Any]) -> None:
+def check_machine(run: RunDirectory, record: Mapping[str, Any], plan: Plan) -> None:
     """Refuse to go on with a deterministic run where it would not come to the same bits.
 
     Raises:
         UsageError: Says what differs.
     """
-    was, now = record["environment"], _machine()
-    for name in ("versions", "platform", "devices", "cores", "framework", "variables"):
+    was, now = {"spread": _shape(ONE), **record["environment"]}, _machine(plan)
+    for name in ("versions", "platform", "devices", "cores", "framework", "variables", "spread"):
         if was.get(name) != now[name]:
             raise UsageError(
                 f"The run in {run.root} is deterministic, and its {name} were {was.get(name)}, but here they are "

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from resnets.commands._feed import Feed
+from resnets.commands._feed import training_feed
 from resnets.commands._plan import Plan, build_model, compile_model
 from resnets.runs.directory import RunDirectory
 from resnets.runs.display import Display
@@ -51,7 +51,7 @@ def refit(run: RunDirectory, plan: Plan, until: int) -> Refit:
     begin, watch = start.step if start else 0, _Watch()
     batches = plan.batches(begin // steps)
     if until > begin:
-        feed = Feed(batches, len(plan.data.classes)).over(range(begin, until))
+        feed = training_feed(plan, batches).over(range(begin, until))
         model.fit(feed, steps_per_epoch=until - begin, shuffle=False, verbose=0, callbacks=[watch])
     if watch.broken:
         restore(model.variables, watch.past[-1])

@@ -5,17 +5,22 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from resnets import backend
+from resnets.backend.hosts import refuse_workers_of_tensorflow
 from resnets.backend.processor import cores
+from resnets.backend.spread import HERE, Where
 from resnets.commands._checked import Checked, check_files
 from resnets.commands._fitting import fit, stopped
 from resnets.commands._foreign import Foreign, open_foreign
 from resnets.commands._going_on import proceed
-from resnets.commands._plan import Plan, check_memory
+from resnets.commands._plan import Plan, check_memory, check_spread
 from resnets.commands._record import write_record
+from resnets.commands._together import check_alike, together
+from resnets.commands._trained import open_plan
 from resnets.data.dataset import DataSet
 from resnets.data.load import load, locate, sizes
 from resnets.data.preprocess import Preprocess, derive
@@ -53,6 +58,7 @@ def train(
     go_on: bool = False,
     safety: Safety = USUAL,
     strict: bool = False,
+    where: Where = HERE,
     quiet: bool = False,
 ) -> RunDirectory:
     """Train a network on labelled images.
@@ -77,6 +83,7 @@ def train(
         safety: What is done when something goes wrong.
         strict: Refuse, instead of warning of them, data whose results would be doubtful and a precision that the
             machine lacks.
+        where: On which devices, and with which other processes.
         quiet: Print nothing.
 
     Returns:
@@ -89,9 +96,10 @@ def train(
         StoppedError: A signal came; a checkpoint was saved, unless there was nothing to save.
     """
     _check_arguments(seed, bool(weights), bool(scaling or keep_head or partial), go_on and not output)
-    display, data = Display(quiet=quiet), locate(data)
-    output = output.expanduser() if output else None
-    with Interrupts(STOPPED_EARLY) as interrupts:
+    refuse_workers_of_tensorflow(os.environ)
+    data, output = locate(data), output.expanduser() if output else None
+    with together(where) as (peers, spread), Interrupts(STOPPED_EARLY) as interrupts:
+        display = Display(quiet=quiet or not peers.first)
         with display.waiting("reading the data"):
             dataset = load(data, seed=seed)
             preprocess, size_reason = derive(dataset, image_size)
@@ -109,10 +117,14 @@ def train(
                                                   len(dataset.classes), dataset.flip, fixed),
         )  # fmt: skip
         precision = choose_precision(resolved.recipe.precision, strict)
-        plan = _settle(network, dataset, preprocess, resolved, precision, seed, foreign, safety)
-        if go_on and output and (output / "run.json").is_file():
-            return proceed(open_run(output), plan, quiet)
-        checked = check_files(plan, display, strict)
+        plan = replace(_settle(network, dataset, preprocess, resolved, precision, seed, foreign, safety), spread=spread)
+        check_spread(plan)
+        check_alike(peers, plan)
+        if peers.hear(bool(go_on and output and (output / "run.json").is_file())):
+            return proceed(open_run(output or ""), plan, quiet, peers)
+        checked = check_files(plan, display, strict, peers)
+        if not peers.first:
+            return fit(RunDirectory(Path(peers.hear()), elsewhere=True), checked.plan, display, peers)
         run = create(output, f"{dataset.name}-{plan.network_name}")
         with locked(run):
             _record(run, checked, resolved, data)
@@ -121,7 +133,8 @@ def train(
             _introduce(display, run, checked.plan, resolved, {"image size": size_reason, "precision": precision.reason})
             for warning in filter(None, (checked.remark, precision.warning)):
                 display.say(f"warning  {warning}")
-            return fit(run, checked.plan, display)
+            peers.hear(str(run.root))
+            return fit(run, checked.plan, display, peers)
 
 
 def _record(run: RunDirectory, checked: Checked, resolved: Resolved, data: str) -> None:
@@ -133,8 +146,13 @@ def _record(run: RunDirectory, checked: Checked, resolved: Resolved, data: str) 
         raise
 
 
-def resume(path: str | Path, quiet: bool = False) -> RunDirectory:
+def resume(path: str | Path, quiet: bool = False, where: Where = HERE) -> RunDirectory:
     """Go on with a run that was stopped, from its last checkpoint, to the result it would have had.
+
+    Args:
+        path: The run directory; several processes must all see it.
+        quiet: Print nothing.
+        where: On which devices, and with which other processes; it may differ from before.
 
     Raises:
         UsageError: The run is finished.
@@ -143,8 +161,9 @@ def resume(path: str | Path, quiet: bool = False) -> RunDirectory:
     run = open_run(path)
     if run.finished:
         raise UsageError(f"{run.root} is finished; there is nothing to resume.")
-    with Interrupts(stopped(run)):
-        return proceed(run, None, quiet)
+    refuse_workers_of_tensorflow(os.environ)
+    with together(where) as (peers, spread), Interrupts(stopped(run)):
+        return proceed(run, replace(open_plan(run), spread=spread), quiet, peers, asked=False)
 
 
 def _check_arguments(seed: int, weights: bool, about_weights: bool, nowhere: bool) -> None:
@@ -197,4 +216,10 @@ def _introduce(display: Display, run: RunDirectory, plan: Plan, resolved: Resolv
     for i, line in enumerate(plan.start.lines if plan.start else ()):
         display.say(f"{'weights ' if i == 0 else '        '} {line.strip()}")
     display.say(f"compute  {plan.policy} ({reasons['precision']}), {backend.current().version()}, {cores()} cores")
+    if plan.spread.devices > 1:
+        part = recipe.batch_size // plan.spread.devices
+        display.say(
+            f"devices  {plan.spread.in_words()}: {part} images of each batch of {recipe.batch_size} on each; rate and "
+            "norms are of the whole batch"
+        )
     display.say(f"run      {run.root}  (Ctrl-C saves and stops; resnets train --resume goes on)")

@@ -25,6 +25,7 @@ from resnets.data.preprocess import Preprocess
 from resnets.errors import DataError, UsageError
 
 Pixels = NDArray[np.uint8]
+Share = tuple[int, int]  # which part of each batch, from 0, and of how many
 _MOST_BYTES = 2**30  # of an array resized as a whole
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -105,6 +106,12 @@ def _ahead(
         yield waiting.popleft().result()
 
 
+def _rows(size: int, share: Share) -> slice:
+    """Return which rows of a batch are a share of it."""
+    part, parts = share
+    return slice(part * size // parts, (part + 1) * size // parts)
+
+
 class EvaluationBatches:
     """A split in its own order, without augmentation; the last batch may be smaller.
 
@@ -119,6 +126,26 @@ class EvaluationBatches:
         self._reader, self._classes, self._size = _Reader(split, preprocess), classes, batch_size
         self.split, self.preprocess = split, preprocess
 
+    def full(self, step: int, share: Share = (0, 1)) -> tuple[Floats, Floats, Floats]:
+        """Return a share of a batch that is filled up with images of weight 0, as several devices need it.
+
+        The others weigh so much that means over all batches are those over the images.
+
+        Args:
+            step: The batch.
+            share: Which part of it.
+
+        Returns:
+            Images (n, h, w, c), one-hot targets (n, classes) and weights (n,).
+
+        Raises:
+            DataError: A file cannot be decoded; the message names it.
+        """
+        place = np.arange(step * self._size, (step + 1) * self._size)[_rows(self._size, share)]
+        images, targets = self._at(np.minimum(place, len(self.split) - 1))
+        weight = np.float32(len(self) * self._size / len(self.split))
+        return images, targets, np.where(place < len(self.split), weight, np.float32(0))
+
     def __len__(self) -> int:
         return -(-len(self.split) // self._size)
 
@@ -128,7 +155,9 @@ class EvaluationBatches:
         Raises:
             DataError: A file cannot be decoded; the message names it.
         """
-        index = self._index(step)
+        return self._at(self._index(step))
+
+    def _at(self, index: NDArray[np.int64]) -> tuple[Floats, Floats]:
         images = self.preprocess.normalise(self._reader.fitted(index))
         return images, augment.targets(self.split.labels[index], self._classes)
 
@@ -158,6 +187,7 @@ class TrainingBatches:
         smoothing: Share of each target that is spread over all classes.
         seed: With the epoch and the index it decides order and augmentation.
         most_bad: Images that may turn out to be unreadable; their batches are smaller by them.
+        share: Which part of each batch is made here: each process of a training makes its own.
 
     Attributes:
         bad: The images that turned out to be unreadable, and why.
@@ -177,6 +207,7 @@ class TrainingBatches:
         smoothing: float = 0,
         seed: int = 0,
         most_bad: int = 0,
+        share: Share = (0, 1),
     ) -> None:
         if batch_size > len(split):
             raise UsageError(
@@ -190,7 +221,7 @@ class TrainingBatches:
         self.split, self.preprocess = split, preprocess
         self.bad: dict[str, str] = {}
         self._bad_places: list[int] = []
-        self._most_bad = most_bad
+        self._most_bad, self._share = most_bad, share
 
     @property
     def steps_per_epoch(self) -> int:
@@ -225,17 +256,25 @@ class TrainingBatches:
         if self._how.erasing:
             images = augment.erase(images, draws, self._how.erasing)
         targets = augment.targets(self.split.labels[index], self._classes, self._smoothing)
-        return augment.mix(images, targets, draws, self._how)
+        images, targets = augment.mix(images, targets, draws, self._how)
+        beyond = self._beyond
+        return images[beyond:], targets[beyond:]
+
+    @property
+    def _beyond(self) -> int:
+        """How many images before its own a share needs: images are mixed with the one before."""
+        return int(self._share[1] > 1 and bool(self._how.mixup or self._how.cutmix))
 
     def names(self, step: int) -> list[str]:
         """Return what names each image of a step's batch."""
-        return [self.split.ids[i] for i in self._of_step(step)[0]]
+        return [self.split.ids[i] for i in self._of_step(step)[0][self._beyond :]]
 
     def _of_step(self, step: int) -> tuple[NDArray[np.int64], Draws]:
         """Return which images a step sees, and their draws."""
         epoch, place = divmod(step, self.steps_per_epoch)
         order, draws = self._of_epoch(epoch)
-        index = order[place * self._size : (place + 1) * self._size]
+        rows = _rows(self._size, self._share)
+        index = order[place * self._size + np.arange(rows.start - self._beyond, rows.stop) % self._size]
         if self._bad_places:
             index = index[~np.isin(index, self._bad_places)]
         return index, augment.take(draws, index)

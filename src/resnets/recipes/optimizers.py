@@ -31,6 +31,10 @@ class _OwnRates:
         """Replace weights by their averages."""
         super().finalize_variable_values(variables)  # type: ignore[misc]
 
+    def _all_reduce_sum_gradients(self, pairs: Any) -> Any:
+        """Leave gradients as they are: the guarded step has summed those of several devices, and clips the sum."""
+        return pairs
+
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Apply one step to one variable."""
         index = self._get_variable_index(variable)  # type: ignore[attr-defined]

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import keras
 import numpy as np
 
-from resnets.errors import DataError, DivergedError, ResnetsError
+from resnets.errors import DataError, DivergedError, ResnetsError, StoppedError
 from resnets.runs.checkpoint import Checkpoint
 from resnets.runs.directory import RunDirectory, write_json, write_rows
 from resnets.runs.display import Display
@@ -57,6 +57,7 @@ class Recorder(keras.callbacks.Callback):
         start: The checkpoint that the training goes on from, or None.
         redraw: Draws the curves of these rows anew, where it is time.
         culprits: From a model and a step to the images of its batch by which the loss is not finite, and in what way.
+        alone: Whether no other process trains with this one; else a step tells in "asked" whether any is to stop.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Recorder(keras.callbacks.Callback):
         start: Checkpoint | None,
         redraw: Callable[[Sequence[Mapping[str, Any]]], None],
         culprits: Culprits,
+        alone: bool = True,
     ) -> None:
         super().__init__()
         self._run, self._display, self._course, self._safety = run, display, course, safety
@@ -83,6 +85,7 @@ class Recorder(keras.callbacks.Callback):
         self._seconds_before = float(state.get("seconds_in_epoch", 0))
         self._metrics = start.groups.get("metrics") if start else None
         self._skipped, self._rollbacks = int(state.get("skipped", 0)), int(state.get("rollbacks", 0))
+        self._alone, self._all_asked = alone, False
         self._began = self._epoch_began = self._step_ended = time.monotonic()
         self._steps_before = self.step
         self._write_metrics()
@@ -100,12 +103,18 @@ class Recorder(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Stop before the first step too."""
-        if self._interrupts.asked and self.step == self._first_step:
+        if self._asked and self.step == self._first_step:
             self._stop()
+
+    @property
+    def _asked(self) -> bool:
+        """Whether the training is to stop: of several processes, whether all know since the same step."""
+        return self._interrupts.asked if self._alone else self._all_asked
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Count the step, show it, save now and then, stop when told or when it was not finite."""
         values = {key: float(value) for key, value in (logs or {}).items()}
+        self._all_asked = bool(values.pop("asked", False))
         loss = values.pop("step_loss", values["loss"])
         taken = values.pop("finite", math.isfinite(loss))
         self.step += 1
@@ -122,16 +131,16 @@ class Recorder(keras.callbacks.Callback):
             in_steps = max(1e-9, self._step_ended - self._epoch_began)
             rate = (self.step - self._steps_before) * self._course.batch_size / in_steps
             self.pending = {**values, "images_per_second": round(rate, 1)}
-        elif self._interrupts.asked or self._is_time():
+        elif self._asked or self._is_time():
             self._save(metrics=True)
-            if self._interrupts.asked:
+            if self._asked:
                 self._stop()
 
     def on_test_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Stop within the validation of an epoch too: its steps are saved, and it begins anew."""
-        if self._interrupts.asked or self._is_time():
+        if self._asked or self._is_time():
             self._save()
-        if self._interrupts.asked:
+        if self._asked:
             self._stop()
 
     def _is_time(self) -> bool:
@@ -158,10 +167,11 @@ class Recorder(keras.callbacks.Callback):
         self._write_metrics()
         if not self._save():
             self._best = before  # or the best would be one that is not there
-        self._redraw(self.rows)
+        if not self._run.elsewhere:
+            self._redraw(self.rows)
         elapsed, steps = time.monotonic() - self._began, max(1, self.step - self._first_step)
         self._display.epoch(row, self._course.epochs, elapsed / steps * (self._course.steps - self.step), best)
-        if self._interrupts.asked:
+        if self._asked:
             self._stop()
 
     def _refused(self, loss: float) -> None:
@@ -202,7 +212,9 @@ class Recorder(keras.callbacks.Callback):
             self._try("metrics.csv", lambda: self._run.metrics.unlink(missing_ok=True))
 
     def _try(self, what: str, write: Callable[[], None]) -> None:
-        """Do what a training need not end for."""
+        """Do what a training need not end for; one process does it for all."""
+        if self._run.elsewhere:
+            return
         try:
             write()
         except OSError as error:
@@ -220,7 +232,7 @@ class Recorder(keras.callbacks.Callback):
         except FloatingPointError as error:
             self._diverged(str(error), math.nan)
 
-    def _stop(self) -> None:
+    def _stop(self) -> NoReturn:
         self._display.end_steps()
         saved = self._keeper.saved_step
         where = f"Stopped at step {self.step} of {self._course.steps}"
@@ -230,7 +242,7 @@ class Recorder(keras.callbacks.Callback):
             raise ResnetsError(f"{where}, but its checkpoint could not be saved, and {was}. Make room, then {then}")
         kept = "there is nothing to save yet" if saved is None else "with a checkpoint saved"
         self._interrupts.says = f"{where}{', ' if saved is None else ' '}{kept}; {then}"
-        self._interrupts.check()
+        raise StoppedError(self._interrupts.says)
 
 
 def checked_state(state: Mapping[str, Any]) -> Mapping[str, Any]:

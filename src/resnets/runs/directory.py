@@ -32,10 +32,11 @@ class RunDirectory:
 
     Args:
         root: The directory.
+        elsewhere: Whether another process of the same training writes it; this one then leaves all files alone.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, elsewhere: bool = False) -> None:
+        self.root, self.elsewhere = root, elsewhere
         self.record = root / "run.json"
         self.labels = root / "labels.txt"
         self.dataset = root / "dataset.json"

@@ -9,6 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from resnets import backend
+from resnets.backend.peers import Peers
 from resnets.errors import DataError, ResnetsError
 from resnets.runs import checkpoint
 from resnets.runs.checkpoint import Checkpoint
@@ -23,13 +25,14 @@ class Keeper:
     Args:
         run: Where.
         display: Is told what could not be saved, and what was read.
+        peers: The processes of the training; the first saves, and reads for all.
 
     Attributes:
         saved_step: Step of the newest checkpoint, or None before there is one.
     """
 
-    def __init__(self, run: RunDirectory, display: Display) -> None:
-        self._run, self._display = run, display
+    def __init__(self, run: RunDirectory, display: Display, peers: Peers | None = None) -> None:
+        self._run, self._display, self._peers = run, display, peers or Peers()
         self.saved_step: int | None = None
         self._failed, self._last = 0, time.monotonic()
 
@@ -49,7 +52,7 @@ class Keeper:
             metrics: Whether the running means of an epoch go with it.
 
         Returns:
-            Whether it was saved.
+            Whether it was saved, or is by the process that writes the run.
 
         Raises:
             FloatingPointError: A weight is not finite; nothing was saved. It says which.
@@ -59,10 +62,14 @@ class Keeper:
         for name, numbers in groups["model"].items():
             if not np.isfinite(numbers).all():
                 raise FloatingPointError(f"weights {name}")
+        if self._run.elsewhere:
+            self.saved_step, self._last = step, time.monotonic()
+            return True
         if metrics:
             groups["metrics"] = {str(i): np.asarray(v) for i, v in enumerate(model.metrics_variables)}
         try:
-            checkpoint.save(self._run.checkpoints, Checkpoint(step, state, groups), {best})
+            with self._peers.saving:
+                checkpoint.save(self._run.checkpoints, Checkpoint(step, state, groups), {best})
             self._failed, self.saved_step = 0, step
         except OSError as error:
             self._bear(step, error)
@@ -89,15 +96,35 @@ class Keeper:
         Raises:
             DataError: All are damaged, or they are not of this model.
         """
-        newest = checkpoint.load_newest(self._run.checkpoints)
+        newest = None if self._run.elsewhere else checkpoint.load_newest(self._run.checkpoints)
+        for name in newest.passed_over if newest else ():
+            self._display.say(f"warning  the checkpoint {name} is damaged and was passed over")
+        newest = self._from_first(newest, model)
         if newest is None:
             return None
-        for name in newest.passed_over:
-            self._display.say(f"warning  the checkpoint {name} is damaged and was passed over")
         restore(model.variables, newest.groups.get("model", {}))
         restore(model.optimizer.variables, newest.groups.get("optimizer", {}))
         self.saved_step = newest.step
         return newest
+
+    def _from_first(self, newest: Checkpoint | None, model: keras.Model) -> Checkpoint | None:
+        """Return the checkpoint that the first process found, in all processes."""
+        if self._peers.alone:
+            return newest
+        means = newest.groups.get("metrics") if newest else None
+        known = self._peers.hear(newest and {
+            "step": newest.step, "state": dict(newest.state),
+            "means": means and {name: [value.tolist(), str(value.dtype)] for name, value in means.items()},
+        })  # fmt: skip
+        if known is None:
+            return None
+        groups = {}
+        for name, variables in (("model", model.variables), ("optimizer", model.optimizer.variables)):
+            saved = fitting(variables, newest.groups.get(name, {})) if newest else tensors(variables)
+            groups[name] = backend.current().from_first(saved)
+        if known["means"]:
+            groups["metrics"] = {name: np.array(value, kind) for name, (value, kind) in known["means"].items()}
+        return Checkpoint(int(known["step"]), known["state"], groups)
 
 
 def named(variables: list[Any]) -> list[tuple[str, Any]]:
@@ -120,11 +147,23 @@ def restore(variables: list[Any], saved: Mapping[str, np.ndarray]) -> None:
     Raises:
         DataError: A variable has no saved value, or one of another shape.
     """
+    for (_, variable), value in zip(named(variables), fitting(variables, saved).values(), strict=True):
+        variable.assign(value)
+
+
+def fitting(variables: list[Any], saved: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the saved values of Keras variables, in their order.
+
+    Raises:
+        DataError: A variable has no saved value, or one of another shape.
+    """
+    found = {}
     for name, variable in named(variables):
         value = saved.get(name)
         if value is None or tuple(value.shape) != tuple(variable.shape):
             raise DataError(f"What was saved does not fit the run's network: {name} is not as in run.json.")
-        variable.assign(value)
+        found[name] = value
+    return found
 
 
 def restore_metrics(model: keras.Model, saved: Mapping[str, np.ndarray]) -> None:
