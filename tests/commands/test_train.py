@@ -551,7 +551,7 @@ def test_going_on_takes_the_safety_that_is_asked_for_now(
     run = run_training(pictures, tmp_path / "run", epochs=1)
     run.result.unlink()
     seen: list[Safety] = []
-    monkeypatch.setattr("resnets.commands._going_on.fit", lambda run, plan, display: seen.append(plan.safety) or run)
+    monkeypatch.setattr("resnets.commands._going_on.fit", lambda run, plan, *_: seen.append(plan.safety) or run)
     skip = Safety(on_divergence="skip")
     train(str(pictures), network="resnet8", settings={**SETTINGS, "epochs": 1}, output=run.root, quiet=True, seed=1,
           go_on=True, safety=skip)  # fmt: skip

@@ -281,3 +281,33 @@ def test_an_array_resized_as_a_whole_gives_the_batches_of_one_that_is_not(
     whole = training(split, how).batch(3)
     monkeypatch.setattr("resnets.data.build._MOST_BYTES", 0)
     assert same(whole, training(split, how).batch(3))
+
+
+@pytest.mark.parametrize(
+    "how", [Augmentation(), Augmentation(mixup=0.4, cutmix=1.0), Augmentation("pad", 2, flip=True)]
+)
+def test_the_shares_of_a_batch_are_the_batch(how: Augmentation) -> None:
+    def made(share: tuple[int, int]) -> TrainingBatches:
+        return TrainingBatches(numbered(50), PLAIN, 4, batch_size=12, augmentation=how, seed=3, share=share)
+
+    for step in (0, 3, 4, 11):
+        images, targets = made((0, 1)).batch(step)
+        parts = [made((part, 3)).batch(step) for part in range(3)]
+        assert [len(part[0]) for part in parts] == [4, 4, 4]
+        assert np.array_equal(np.concatenate([part[0] for part in parts]), images)
+        assert np.array_equal(np.concatenate([part[1] for part in parts]), targets)
+        assert [name for part in range(3) for name in made((part, 3)).names(step)] == made((0, 1)).names(step)
+
+
+def test_full_batches_weigh_images_so_that_means_are_those_over_the_images() -> None:
+    batches = EvaluationBatches(numbered(10), PLAIN, 4, 4)
+    plain = np.concatenate([images for images, _ in batches])
+    shares = [[batches.full(step, (part, 2)) for part in range(2)] for step in range(len(batches))]
+    rows = [row for step in shares for row in step]
+    weights = np.concatenate([weights for _, _, weights in rows])
+    images = np.concatenate([images for images, _, _ in rows])
+    assert len(images) == 12
+    assert np.array_equal(images[weights > 0], plain)
+    means = (images.mean((1, 2, 3)) * weights).mean()
+    assert means == pytest.approx(plain.mean(), rel=1e-6)
+    assert weights.sum() == pytest.approx(12)

@@ -10,6 +10,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import jax
+from jax.experimental import multihost_utils
+
+from resnets.backend.startup import stdout_to_stderr
 
 _LINGERS = 20  # seconds that the coordinator outlives the first process, for the others to hear of it
 
@@ -39,11 +42,12 @@ def join(address: str, processes: int, process: int, devices: Sequence[int] | No
         seconds: How long others may take to come.
     """
     jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM for itself
-    with _coordinator_aside():
+    with _coordinator_aside(), stdout_to_stderr():
         jax.distributed.initialize(
             address, processes, process, local_device_ids=None if devices is None else list(devices),
             initialization_timeout=seconds, shutdown_timeout_seconds=10,
         )  # fmt: skip
+        multihost_utils.sync_global_devices("joined")  # Gloo says on stdout that it has found the others
 
 
 @contextmanager

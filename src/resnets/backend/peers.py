@@ -49,8 +49,10 @@ class Peers:
         self._waited_for = set(self._lines)
         self._over, self._news, self._handled = threading.Event(), threading.Event(), threading.Event()
         self._lost: tuple[str, int] | None = None
+        self._ended = False
+        self._listener = threading.Thread(target=self._listen, name="resnets-peers", daemon=True)
         if self._lines:
-            threading.Thread(target=self._listen, name="resnets-peers", daemon=True).start()
+            self._listener.start()
 
     @property
     def first(self) -> bool:
@@ -107,6 +109,17 @@ class Peers:
         self._send_all({"why": str(error) or type(error).__name__, "code": code})
         self._handled.set()
 
+    def close(self) -> None:
+        """Close the lines."""
+        self._ended = True
+        for line in self._lines.values():
+            with suppress(OSError):
+                line.shutdown(socket.SHUT_RDWR)
+        if self._lines:
+            self._listener.join(1)
+        for line in self._lines.values():
+            line.close()
+
     def _raise_if_lost(self) -> None:
         if self._lost:
             self._handled.set()
@@ -126,7 +139,7 @@ class Peers:
                 number = lines[line]
                 if message is None or "why" in message:
                     del lines[line]
-                    if number in self._waited_for and not self._over.is_set():
+                    if number in self._waited_for and not self._over.is_set() and not self._ended:
                         self._lose(number, message)
                         return
                 else:
@@ -177,10 +190,12 @@ def gathered(hosts: Hosts | None) -> Iterator[Peers]:
     peers = Peers() if hosts is None else Peers(hosts.process, _await(hosts) if hosts.process == 0 else _seek(hosts))
     try:
         yield peers
+        peers.end(None)
     except BaseException as error:
         peers.end(error)
         raise
-    peers.end(None)
+    finally:
+        peers.close()
 
 
 def _await(hosts: Hosts) -> dict[int, socket.socket]:
@@ -189,21 +204,23 @@ def _await(hosts: Hosts) -> dict[int, socket.socket]:
     deadline = time.monotonic() + hosts.seconds
     with _listening(hosts) as door:
         while len(lines) < hosts.processes - 1:
+            free = {*range(1, hosts.processes)} - lines.keys()
             door.settimeout(max(0.01, deadline - time.monotonic()))
             try:
                 line, _ = door.accept()
             except TimeoutError:
-                missing = sorted({*range(1, hosts.processes)} - lines.keys())
+                for line in lines.values():
+                    line.close()
                 raise UsageError(
-                    f"{len(missing)} of {hosts.processes} processes did not come within {hosts.seconds} s: "
-                    f"{', '.join(map(str, missing[:10]))}{' ...' if len(missing) > 10 else ''}. Start each with the "
+                    f"{len(free)} of {hosts.processes} processes did not come within {hosts.seconds} s: "
+                    f"{', '.join(map(str, sorted(free)[:10]))}{' ...' if len(free) > 10 else ''}. Start each with the "
                     f"same command and its own --process, where {hosts.first}:{hosts.port} can be reached."
                 ) from None
             line.settimeout(10)
             hello = _receive(line, _LONGEST_OF_STRANGER)
-            if hello is None or hello.get("processes") != hosts.processes or hello.get("process") in (None, 0, *lines):
+            if hello is None or hello.get("processes") != hosts.processes or hello.get("process") not in free:
                 _refuse(line, hello, hosts)
-            elif hello["process"] in range(1, hosts.processes):
+            else:
                 lines[hello["process"]] = line
     for line in lines.values():
         _keep(line)
@@ -252,6 +269,7 @@ def _seek(hosts: Hosts) -> dict[int, socket.socket]:
     _send(line, {"process": hosts.process, "processes": hosts.processes})
     answer = _receive(line)
     if not answer or "come" not in answer:
+        line.close()
         why = f": {answer['no']}" if answer and "no" in answer else ", or waited for others in vain"
         raise UsageError(f"The first process on {hosts.first}:{hosts.port} is of another training{why}.")
     _keep(line)

@@ -10,6 +10,8 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import ModuleType
+from typing import Any, cast
 
 from resnets.errors import MissingPackageError, UsageError
 
@@ -22,6 +24,12 @@ def prefer_onednn() -> None:
     """
     if "tensorflow" not in sys.modules:
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
+
+def import_openvino() -> Any:
+    """Import OpenVINO without the part of it that reports its use over the network, from a fork of the process."""
+    sys.modules.setdefault("openvino_telemetry", cast(ModuleType, None))  # it does without one that is not there
+    return importlib.import_module("openvino")
 
 
 def start(verbose: bool = False) -> None:
@@ -59,6 +67,19 @@ def start(verbose: bool = False) -> None:
         importlib.import_module("keras")
         if importlib.util.find_spec("tensorflow"):  # Keras reads data through it on every backend, where it is there
             importlib.import_module("tensorflow")
+
+
+@contextmanager
+def stdout_to_stderr() -> Iterator[None]:
+    """Send what C++ libraries write to file descriptor 1, where results go, to file descriptor 2."""
+    sys.stdout.flush()
+    before = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        os.dup2(before, 1)
+        os.close(before)
 
 
 @contextmanager

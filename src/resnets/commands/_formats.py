@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from resnets.backend.startup import silent_stderr
+from resnets.backend.startup import import_openvino, silent_stderr
 from resnets.data.preprocess import Preprocess
 from resnets.engines.exported import Classify
 from resnets.errors import MissingPackageError, ResnetsError, UsageError, unknown
@@ -116,8 +116,7 @@ def _write_onnx(source: Source, folder: Path) -> str:
 
 
 def _write_openvino(source: Source, folder: Path) -> str:
-    import openvino
-
+    openvino = import_openvino()
     model = openvino.Core().read_model(source.onnx.SerializeToString())
     model.set_rt_info("\n".join(source.classes), ["classes"])
     openvino.save_model(model, folder / "model.xml", compress_to_fp16=False)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnets.backend.processor import cores
-from resnets.backend.startup import silent_stderr
+from resnets.backend.startup import import_openvino, silent_stderr
 from resnets.errors import MissingPackageError
 
 Classify = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -48,8 +48,7 @@ def onnx(path: Path) -> Classify:
 
 def openvino(path: Path) -> Classify:
     """OpenVINO, in float32."""
-    import openvino as ov
-
+    ov = import_openvino()
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": cores()}
     model = ov.Core().compile_model(ov.Core().read_model(path), "CPU", settings)
     return lambda images: np.array(model(images)["probabilities"])

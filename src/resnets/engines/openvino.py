@@ -8,11 +8,12 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import openvino
 
 from resnets.backend.processor import cores
+from resnets.backend.startup import import_openvino
 from resnets.engines.predictor import Floats
 
+openvino = import_openvino()
 _PART = 16  # images at a time where there are many
 _FEW = 4  # images up to which all cores work on one request
 
