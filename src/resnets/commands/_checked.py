@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from resnets.backend.peers import Peers
 from resnets.commands._plan import Plan
 from resnets.commands._together import without
 from resnets.data.dataset import DataSet
-from resnets.data.scan import Findings, ImageFacts, add_up, scan
+from resnets.data.scan import Findings, ImageFacts, add_up, all_known, scan
 from resnets.errors import DataError
 from resnets.runs.display import Display
 
@@ -33,7 +32,7 @@ class Checked:
 
 
 def check_files(plan: Plan, display: Display, strict: bool = False, peers: Peers | None = None) -> Checked:
-    """Decode every image once; folders above 2 GiB are left to ``resnets data check``.
+    """Decode every image that is new or has changed once; folders above 2 GiB are left to ``resnets data check``.
 
     Where images that cannot be read are to be left out, all are decoded: an evaluation leaves none out by itself. Of
     several processes the first one does it for all.
@@ -61,17 +60,19 @@ def check_files(plan: Plan, display: Display, strict: bool = False, peers: Peers
 def _check(plan: Plan, display: Display) -> Checked:
     data = plan.data
     files = {name: split for name, split in data.splits.items() if not split.in_memory}
-    paths = [path for split in files.values() for path in split.images if isinstance(path, Path)]
-    large = sum(path.stat().st_size for path in paths) > _MOST_CHECKED_BYTES
+    if all_known(files):
+        return Checked(plan)
+    images = sum(map(len, files.values()))
+    large = sum(sum(split.file_sizes()) for split in files.values()) > _MOST_CHECKED_BYTES
     if large and plan.safety.on_bad_image == "error":
         return Checked(
             plan, remark="the images, over 2 GiB, were not all checked beforehand; 'resnets data check' does that"
         )
-    findings = add_up(display.track(scan(files), len(paths), "checking images"))
+    findings = add_up(display.track(scan(files, anew=False), images, "checking images"))
     bad, remarks = findings.unreadable, _doubts(findings)
     if bad:
         shown = _shown(bad, data)
-        if len(bad) > (most := plan.safety.most_bad_of(len(paths))):
+        if len(bad) > (most := plan.safety.most_bad_of(images)):
             skip = f"at most {most} would be skipped (--most-bad-images)" if most else "--on-bad-image skip skips a few"
             raise DataError(f"{_images(len(bad))} cannot be read: {shown}. Replace or remove them; {skip}.")
         are = "is" if len(bad) == 1 else "are"

@@ -40,13 +40,13 @@ class _BadImageError(DataError):
 
 
 class _Reader:
-    """Gives the images of a split at the network's size; files are decoded on all cores."""
+    """Gives the images of a split at the network's size; files that are not small are decoded on all cores."""
 
     def __init__(self, split: Split, preprocess: Preprocess) -> None:
         self.split, self.preprocess = split, preprocess
         native = isinstance(split.images, np.ndarray) and split.images.shape[1:] == preprocess.image_shape
         self.pixels: Pixels | None = split.images if native and isinstance(split.images, np.ndarray) else None
-        self._pool = None if native else ThreadPoolExecutor(cores(), "resnets-decode")
+        self._pool = None if native or split.small_files else ThreadPoolExecutor(cores(), "resnets-decode")
 
     def read(self, index: NDArray[np.int64], shape: Callable[[Pixels, int], Pixels]) -> Pixels:
         """Return the images at these positions, each brought to size by ``shape(pixels, place in the batch)``."""

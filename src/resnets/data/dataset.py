@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from resnets.data.files import Files, Names
 from resnets.errors import DataError
 
+_SMALL = 4096  # bytes on average: below, one thread reads twice as fast as two (benchmarks/LOG.md, 2026-11-28)
 Images = NDArray[np.uint8] | Sequence[Path]
 
 
@@ -28,7 +30,7 @@ class Split:
 
     images: Images
     labels: NDArray[np.int64]
-    ids: tuple[str, ...]
+    ids: Sequence[str]
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -38,13 +40,29 @@ class Split:
         """Whether the images are an array."""
         return isinstance(self.images, np.ndarray)
 
+    def file_sizes(self) -> list[int]:
+        """Return the size of each file in bytes."""
+        if isinstance(self.images, Files):
+            return [int(size) for size in self.images.sizes]
+        return [path.stat().st_size for path in self.images if isinstance(path, Path)]
+
+    @property
+    def small_files(self) -> bool:
+        """Whether threads that decode the files would wait for one another longer than they decode."""
+        try:
+            some = self.take(np.arange(0, len(self), max(1, len(self) // 100))).file_sizes()
+        except OSError:  # whoever reads it names it
+            return False
+        return bool(some) and sum(some) / len(some) < _SMALL
+
     def take(self, index: NDArray[np.int64]) -> Split:
         """Return the images at these positions, in this order."""
         if isinstance(self.images, np.ndarray):
             images: Images = self.images[index]
         else:
-            images = [self.images[i] for i in index]
-        return Split(images, self.labels[index], tuple(self.ids[i] for i in index))
+            images = self.images.take(index) if isinstance(self.images, Files) else [self.images[i] for i in index]
+        ids = self.ids.take(index) if isinstance(self.ids, Names) else tuple(self.ids[i] for i in index)
+        return Split(images, self.labels[index], ids)
 
     def without(self, names: Set[str]) -> Split:
         """Return the images that have none of these ids."""
@@ -109,8 +127,11 @@ class DataSet:
                 digest.update(f"{split.images.shape}".encode())
                 digest.update(np.ascontiguousarray(split.images).tobytes())
             else:
-                rows = (f"{i} {p.stat().st_size}" for i, p in zip(split.ids, split.images, strict=True))
-                digest.update("\n".join(rows).encode())
+                sizes = split.file_sizes()
+                for start in range(0, len(split), 4096):  # in portions: of a million files the text would be large
+                    rows = zip(split.ids[start : start + 4096], sizes[start : start + 4096], strict=True)
+                    text = "\n".join(f"{name} {size}" for name, size in rows)
+                    digest.update(f"{chr(10) if start else ''}{text}".encode())
         return digest.hexdigest()
 
     def summary(self) -> dict[str, Any]:

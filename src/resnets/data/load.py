@@ -7,6 +7,7 @@ import os
 import statistics
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from PIL import Image
 from resnets.data.catalog import DATASETS
 from resnets.data.dataset import DataSet, Images, Split
 from resnets.data.decode import UnreadableImageError, look
+from resnets.data.files import Files, Names
 from resnets.data.published import read_named, read_tfds
 from resnets.data.sources import Source, read_path
 from resnets.data.spec import DataSpec
@@ -94,7 +96,9 @@ def _check_shapes(argument: str, source: Source) -> None:
 
 def _check_names(argument: str, source: Source) -> None:
     """Refuse file names that are no text, such as those of an archive made under another encoding."""
-    for name in (*source.classes, *(i for part in source.splits.values() for i in part.ids)):
+    packed = [part.ids for part in source.splits.values() if isinstance(part.ids, Names) and part.ids.encodes()]
+    others = (part.ids for part in source.splits.values() if not any(part.ids is ids for ids in packed))
+    for name in (*source.classes, *(i for ids in others for i in ids)):
         try:
             name.encode("utf-8")
         except UnicodeEncodeError:
@@ -205,6 +209,8 @@ def _behind_copies(first_copy: NDArray[np.int64], count: int) -> int:
 def _first_copies(split: Split) -> NDArray[np.int64]:
     """Return for each image the position of the first one that is equal to it, byte by byte."""
     first: dict[object, int] = {}
+    if isinstance(split.images, Files):
+        return _first_copies_of_files(split.images)
     if isinstance(split.images, np.ndarray):
         keys: list[object] = [_digest(np.ascontiguousarray(image).tobytes()) for image in split.images]
     else:
@@ -215,6 +221,23 @@ def _first_copies(split: Split) -> NDArray[np.int64]:
             for position, (path, size) in enumerate(zip(split.images, bytes_of, strict=True))
         ]
     return np.array([first.setdefault(key, position) for position, key in enumerate(keys)], np.int64)
+
+
+def _first_copies_of_files(files: Files) -> NDArray[np.int64]:
+    """Read those of a size that others have too, unless they are known; the others are copies of nothing."""
+    _, group, count = np.unique(files.sizes, return_inverse=True, return_counts=True)
+    alike = np.flatnonzero(count[group] > 1)
+    known = files.facts.knows("content", files.places[alike])
+    for place in alike[~known].tolist():
+        with suppress(OSError):  # the scan names it
+            files.facts.learn(files.places[place], content=np.frombuffer(_digest(files[place].read_bytes()), np.uint8))
+    files.facts.save()
+    first = np.arange(len(files))
+    alike = alike[files.facts.knows("content", files.places[alike])]
+    digests = np.ascontiguousarray(files.facts.content[files.places[alike]]).view("V16").reshape(-1)
+    _, earliest, same = np.unique(digests, return_index=True, return_inverse=True)
+    first[alike] = alike[earliest[same]]
+    return first
 
 
 def _digest_of(path: Path, position: int) -> object:

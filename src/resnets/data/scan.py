@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from resnets.backend.processor import cores
 from resnets.data.dataset import Split
-from resnets.data.decode import UnreadableImageError, decode
+from resnets.data.decode import MOST_SIDE, UnreadableImageError, decode
+from resnets.data.files import Files
 
 
 @dataclass(frozen=True)
@@ -38,13 +40,41 @@ class ImageFacts:
     problem: str = ""
 
 
-def scan(splits: Mapping[str, Split]) -> Iterator[ImageFacts]:
-    """Decode every image once, on all cores, and yield what was found, in order."""
+def scan(splits: Mapping[str, Split], anew: bool = True) -> Iterator[ImageFacts]:
+    """Decode every image once, on all cores, and yield what was found, in order.
+
+    Args:
+        splits: The images.
+        anew: Decode those too of which it is known from before, by files that have not changed since.
+    """
     with ThreadPoolExecutor(cores(), "resnets-scan") as pool:
         for name, split in splits.items():
+            do: Any = map if split.small_files else pool.map
             for start in range(0, len(split), 256):  # in portions, so that stopping early stops the work
-                places = range(start, min(start + 256, len(split)))
-                yield from pool.map(partial(_look, name, split), places)
+                places = np.arange(start, min(start + 256, len(split)))
+                known = np.zeros(len(places), bool) if anew else _known(split, places)
+                looked = iter(do(partial(_look, name, split), places[~known].tolist()))
+                yield from (_recall(name, split, place) if was else next(looked)
+                            for place, was in zip(places.tolist(), known.tolist(), strict=True))  # fmt: skip
+            if isinstance(split.images, Files):
+                split.images.facts.save()
+
+
+def _known(split: Split, places: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which of these images have been decoded before, and not changed since."""
+    if not isinstance(split.images, Files):
+        return np.zeros(len(places), bool)
+    return split.images.facts.knows("pixels", split.images.places[places])
+
+
+def all_known(splits: Mapping[str, Split]) -> bool:
+    """Return whether all images have been decoded before, have not changed since, and are all different."""
+    rows = []
+    for split in splits.values():
+        if not isinstance(split.images, Files) or not _known(split, np.arange(len(split))).all():
+            return False
+        rows.append(split.images.facts.pixels[split.images.places])
+    return not rows or len(np.unique(np.concatenate(rows).view("V16"))) == sum(map(len, rows))
 
 
 def unreadable(split: Split) -> list[ImageFacts]:
@@ -59,8 +89,20 @@ def _look(split_name: str, split: Split, position: int) -> ImageFacts:
         pixels = decode(image, 3) if isinstance(image, Path) else np.asarray(image)
     except UnreadableImageError as error:
         return ImageFacts(name, split_name, label, problem=error.reason)
-    digest = hashlib.blake2b(pixels.tobytes(), digest_size=16, key=str(pixels.shape).encode()).hexdigest()
-    return ImageFacts(name, split_name, label, (pixels.shape[1], pixels.shape[0]), digest)
+    digest = hashlib.blake2b(pixels.tobytes(), digest_size=16, key=str(pixels.shape).encode()).digest()
+    size = (pixels.shape[1], pixels.shape[0])
+    if isinstance(split.images, Files):
+        split.images.facts.learn(split.images.places[position], pixels=np.frombuffer(digest, np.uint8), sides=size)
+    return ImageFacts(name, split_name, label, size, digest.hex())
+
+
+def _recall(split_name: str, split: Split, position: int) -> ImageFacts:
+    """Return what is known of an image from before."""
+    assert isinstance(split.images, Files)
+    facts, place = split.images.facts, split.images.places[position]
+    width, height = facts.sides[place].tolist()
+    digest = facts.pixels[place].tobytes().hex()
+    return ImageFacts(split.ids[position], split_name, int(split.labels[position]), (width, height), digest)
 
 
 @dataclass(frozen=True)
@@ -89,19 +131,29 @@ class Findings:
         return not (self.unreadable or self.leaks or self.conflicts)
 
 
+_Seen = tuple[str, str, int, tuple[int, int]]
+
+
 def add_up(facts: Iterable[ImageFacts]) -> Findings:
-    """Group what a scan found."""
-    everything = list(facts)
-    groups: dict[str, list[ImageFacts]] = defaultdict(list)
-    for fact in everything:
-        if fact.pixels_hash:
-            groups[fact.pixels_hash].append(fact)
-    equal = [tuple(group) for group in groups.values() if len(group) > 1]
+    """Group what a scan found. Of images that are good and without a copy little is kept: there may be millions."""
+    first: dict[bytes, _Seen] = {}
+    groups: dict[bytes, list[ImageFacts]] = {}
+    bad: list[ImageFacts] = []
+    low, high = [MOST_SIDE, MOST_SIDE], [0, 0]
+    for fact in facts:
+        if fact.size is None:
+            bad.append(fact)
+            continue
+        low, high = [*map(min, low, fact.size)], [*map(max, high, fact.size)]
+        digest = bytes.fromhex(fact.pixels_hash)
+        if digest not in first:
+            first[digest] = (fact.name, fact.split, fact.label, fact.size)
+        else:
+            name, split, label, size = first[digest]
+            groups.setdefault(digest, [ImageFacts(name, split, label, size, fact.pixels_hash)]).append(fact)
+    equal = [tuple(groups[digest]) for digest in first if digest in groups]
     leaks = tuple(g for g in equal if len({f.split for f in g}) > 1)
     conflicts = tuple(g for g in equal if len({f.label for f in g}) > 1)
     copies = tuple(g for g in equal if g not in leaks and g not in conflicts)
-    sizes = [fact.size for fact in everything if fact.size]
-    smallest = (min(w for w, _ in sizes), min(h for _, h in sizes)) if sizes else None
-    largest = (max(w for w, _ in sizes), max(h for _, h in sizes)) if sizes else None
-    unreadable = tuple(fact for fact in everything if fact.problem)
-    return Findings(unreadable, copies, leaks, conflicts, smallest, largest)
+    smallest, largest = ((low[0], low[1]), (high[0], high[1])) if first else (None, None)
+    return Findings(tuple(bad), copies, leaks, conflicts, smallest, largest)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from resnets.data.dataset import Split
 from resnets.data.decode import SUFFIXES
+from resnets.data.files import Files, Names, Walk, walk
+from resnets.data.index import Index
 from resnets.errors import DataError
 
 SPLIT_FOLDERS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
@@ -190,17 +192,24 @@ def _read_class_folders(root: Path, folder: Path, classes: tuple[str, ...]) -> t
     extra = sorted({f.name for f in _folders(folder)} - set(classes))
     if extra:
         raise DataError(f"{folder} has the class {extra[0]!r}, which the training images lack; rename or remove it.")
-    rows, skipped = [], []
-    for label, name in enumerate(classes):
-        images, others = image_files(folder / name)
-        skipped += others
-        if not images:
-            unread = f" ({len(others)} files there are no JPEG, PNG, BMP, GIF or WebP)" if others else ""
+    walks = [walk(folder / name) for name in classes]
+    for name, found in zip(classes, walks, strict=True):
+        if not found.names:
+            unread = f" ({len(found.others)} files there are no JPEG, PNG, BMP, GIF or WebP)" if found.others else ""
             raise DataError(
                 f"The class {name!r} has no images in {folder}{unread}; add some, or remove the class from every split."
             )
-        rows += [(p, p.relative_to(root).as_posix(), label) for p in images]
-    return _file_split(rows), skipped
+    labels = np.repeat(np.arange(len(classes)), [len(found.names) for found in walks])
+    before = "" if folder == root else f"{folder.relative_to(root).as_posix()}/"
+    own = [f"{before}{name}/{file}" for name, found in zip(classes, walks, strict=True) for file in found.names]
+    names, sizes, times = Names.of(own), *(_row(walks, column) for column in ("sizes", "times"))
+    index = Index(folder, names.text, names.ends, sizes, times)
+    skipped = [folder / name / other for name, found in zip(classes, walks, strict=True) for other in found.others]
+    return Split(Files(root, names, sizes, index), labels, names), skipped
+
+
+def _row(walks: Sequence[Walk], column: str) -> NDArray[np.int64]:
+    return np.array([value for found in walks for value in getattr(found, column)], np.int64)
 
 
 def _file_split(rows: list[tuple[Path, str, int]]) -> Split:
@@ -215,13 +224,8 @@ def _folders(folder: Path) -> list[Path]:
 
 def image_files(folder: Path) -> tuple[list[Path], list[Path]]:
     """Return the image files in a folder and all folders below, and the other files; hidden ones are left out."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and not _hidden(p, folder))
-    images = [p for p in files if p.suffix.lower() in SUFFIXES]
-    return images, [p for p in files if p.suffix.lower() not in SUFFIXES]
-
-
-def _hidden(path: Path, root: Path) -> bool:
-    return any(part.startswith((".", "__MACOSX")) for part in path.relative_to(root).parts)
+    found = walk(folder)
+    return [folder / name for name in found.names], [folder / name for name in found.others]
 
 
 def first_line(error: Exception) -> str:
