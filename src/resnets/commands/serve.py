@@ -201,7 +201,7 @@ def _run(slot: Slot, limits: Limits, host: str, port: int, display: Display) -> 
     from resnets.serving.protocol import protocol_of
 
     config = uvicorn.Config(
-        create_app(slot, limits), host=host, port=port, http=protocol_of(limits), ws="none", log_level="error",
+        create_app(slot, limits), host=host, port=port, http=protocol_of(limits), ws="none", log_level="critical",
         limit_concurrency=limits.connections, timeout_graceful_shutdown=10, server_header=False, backlog=_BACKLOG,
     )  # fmt: skip
     server = uvicorn.Server(config)
