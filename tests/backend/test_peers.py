@@ -165,3 +165,34 @@ def test_strangers_and_processes_of_another_training_are_sent_away() -> None:
     assert len(errors) == 1
     assert "of another training: it has 2 processes" in errors[0]
     assert threading.active_count() < 50
+
+
+def test_a_thousand_processes_find_the_first_and_hear_it() -> None:
+    port, count = free_port(), 1100
+    heard: list[bytes] = []
+
+    def others() -> None:
+        lines = []
+        for number in range(1, count):
+            while True:
+                try:
+                    lines.append(socket.create_connection(("localhost", port)))
+                    break
+                except ConnectionRefusedError:
+                    time.sleep(0.05)
+            module._send(lines[-1], {"process": number, "processes": count})
+        for line in lines:
+            assert module._receive(line) == {"come": True}
+            heard.append(module._receive(line)["word"])
+            module._send(line, {"done": True})
+        for line in lines:
+            assert module._receive(line) == {"over": True}
+            line.close()
+
+    module._allow_files(3 * count)
+    thread = threading.Thread(target=others)
+    thread.start()
+    with gathered(Hosts("localhost", port, count, 0, seconds=60)) as peers:
+        peers.hear("go")
+    thread.join()
+    assert heard == ["go"] * (count - 1)

@@ -10,7 +10,7 @@ import errno
 import json
 import os
 import queue
-import select
+import selectors
 import socket
 import struct
 import sys
@@ -132,18 +132,19 @@ class Peers:
 
     def _listen(self) -> None:
         """Read all lines until the training is over; runs in a thread of its own."""
-        lines = {line: number for number, line in self._lines.items()}
-        while lines and not (self._over.is_set() and not self.first):
-            for line in select.select(list(lines), [], [])[0]:
-                message = _receive(line)
-                number = lines[line]
-                if message is None or "why" in message:
-                    del lines[line]
+        with selectors.DefaultSelector() as lines:  # select() ends at 1,024 open files
+            for number, line in self._lines.items():
+                lines.register(line, selectors.EVENT_READ, number)
+            while lines.get_map() and not (self._over.is_set() and not self.first):
+                for key, _ in lines.select():
+                    message, number = _receive(key.fileobj), int(key.data)  # type: ignore[arg-type]
+                    if message is not None and "why" not in message:
+                        self._take(number, message)
+                        continue
+                    lines.unregister(key.fileobj)
                     if number in self._waited_for and not self._over.is_set() and not self._ended:
                         self._lose(number, message)
                         return
-                else:
-                    self._take(number, message)
 
     def _take(self, number: int, message: Mapping[str, Any]) -> None:
         if "word" in message:
@@ -201,6 +202,7 @@ def gathered(hosts: Hosts | None) -> Iterator[Peers]:
 def _await(hosts: Hosts) -> dict[int, socket.socket]:
     """Wait for all other processes, as the first one."""
     lines: dict[int, socket.socket] = {}
+    _allow_files(hosts.processes + 1024)
     deadline = time.monotonic() + hosts.seconds
     with _listening(hosts) as door:
         while len(lines) < hosts.processes - 1:
@@ -226,6 +228,18 @@ def _await(hosts: Hosts) -> dict[int, socket.socket]:
         _keep(line)
         _send(line, {"come": True})
     return lines
+
+
+def _allow_files(count: int) -> None:
+    """Have the system let this process hold so many files open, as far as it may: a line is one."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _refuse(line: socket.socket, hello: Mapping[str, Any] | None, hosts: Hosts) -> None:
