@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,18 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str, Any], None]:
 @pytest.fixture
 def seeded() -> None:
     """Make what Keras draws the same in every run."""
+    _seed()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
+    """Seed once more for the test itself: between it and its fixtures pytest-randomly draws Python's numbers anew."""
+    if "seeded" in pyfuncitem.fixturenames:
+        _seed()
+    return (yield)
+
+
+def _seed() -> None:
     import keras
 
     keras.utils.set_random_seed(0)

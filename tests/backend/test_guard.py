@@ -12,6 +12,11 @@ import pytest
 
 SCRIPT = """
 import json, sys
+devices = int(sys.argv[1])
+if devices > 1:
+    import tensorflow as tf
+    parts = [tf.config.LogicalDeviceConfiguration()] * devices
+    tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], parts)
 import keras, numpy as np
 from keras import ops
 from resnets import backend
@@ -38,7 +43,9 @@ def step(model, images):
 
 
 def numbers(model):
-    return {v.path: np.array(v) for v in (*model.variables, *model.optimizer.variables)}
+    variables = (*model.variables, *model.optimizer.variables)
+    copies = {v.path: getattr(v.value, "values", (v,)) for v in variables}  # one on each device
+    return {(path, i): np.array(copy) for path, row in copies.items() for i, copy in enumerate(row)}
 
 
 def same(a, b):
@@ -55,14 +62,17 @@ class Root(keras.layers.Layer):
 recipes = {
     "sgd": dict(ema=0.9, clip_norm=1.0), "adamw": dict(optimizer="adamw", weight_decay_mode="decoupled"),
 }
+if devices > 1:
+    recipes = {"sgd": recipes["sgd"]}
 if keras.backend.backend() == "jax":  # whose guard is one for all optimizers, and which compiles long
     recipes = {"sgd": recipes["sgd"]}
 for name, settings in recipes.items():
     keras.utils.set_random_seed(0)
-    model = build("resnet8:drop_path=0.2", 3, (12, 12, 3))
-    model.compile(build_optimizer(Recipe(**settings), 100), keras.losses.CategoricalCrossentropy(from_logits=True))
-    model.optimizer.build(model.trainable_variables)
-    backend.current().guard(model)
+    with backend.current().spread(devices):
+        model = build("resnet8:drop_path=0.2", 3, (12, 12, 3))
+        model.compile(build_optimizer(Recipe(**settings), 100), keras.losses.CategoricalCrossentropy(from_logits=True))
+        model.optimizer.build(model.trainable_variables)
+        backend.current().guard(model)
     start = numbers(model)
     good = step(model, images)
     before = numbers(model)
@@ -81,20 +91,36 @@ before = numbers(model)
 refused = step(model, images)
 finite = np.isfinite(model.evaluate(images, targets, verbose=0))
 told["gradient alone"] = [refused, finite, same(before, numbers(model))]
+if devices > 1:
+    from resnets.networks.layers import DropPath, Dropout
+
+    for kind in (DropPath, Dropout):
+        ones, drawn = np.ones((8, 4, 4, 2), np.float32), []
+        alone = kind(0.5, seed=3)(ones, training=True)
+        strategy = tf.distribute.MirroredStrategy(backend.current().devices())
+        with strategy.scope():
+            layer = kind(0.5, seed=3)
+        halves = strategy.experimental_distribute_values_from_function(
+            lambda context: tf.constant(ones[4 * context.replica_id_in_sync_group:][:4]))
+        both = strategy.run(lambda x: layer(x, training=True), args=(halves,)).values
+        told[kind.__name__] = [np.array_equal(alone, np.concatenate(both)), 0 < np.mean(alone) < 2]
 print(json.dumps({name: [bool(part) for part in row] for name, row in told.items()}))
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
-def test_a_step_that_is_not_finite_changes_no_bit(backend: str) -> None:
+@pytest.mark.parametrize(("backend", "devices"), [("tensorflow", 1), ("tensorflow", 2), ("jax", 1)])
+def test_a_step_that_is_not_finite_changes_no_bit(backend: str, devices: int) -> None:
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
     environment = {**os.environ, "KERAS_BACKEND": backend}
-    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, env=environment, timeout=300)
+    words = [sys.executable, "-c", SCRIPT, str(devices)]
+    done = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     told = json.loads(done.stdout.splitlines()[-1])
     assert told.pop("gradient alone") == [False, True, True]
-    assert set(told) == ({"sgd"} if backend == "jax" else {"sgd", "adamw"})
+    if devices > 1:  # which drop what one would
+        assert told.pop("DropPath") == told.pop("Dropout") == [True, True]
+    assert set(told) == ({"sgd"} if backend == "jax" or devices > 1 else {"sgd", "adamw"})
     for row in told.values():
         assert row == [True, True, False, True, True, True]

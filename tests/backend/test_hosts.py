@@ -22,10 +22,12 @@ def test_hosts_of_the_command_line() -> None:
 
 def test_hosts_of_a_job() -> None:
     slurm = {"SLURM_PROCID": "5", "SLURM_NTASKS": "8", "SLURM_STEP_NODELIST": "gpu[03-06,9],x1", "SLURM_JOB_ID": "4100",
-             "SLURM_LOCALID": "1", "SLURM_NTASKS_PER_NODE": "2"}  # fmt: skip
+             "SLURM_LOCALID": "1", "SLURM_STEP_TASKS_PER_NODE": "2(x4)"}  # fmt: skip
     assert find_hosts(["auto"], None, slurm) == Hosts("gpu03", PORT + 4, 8, 5, (1,))
     assert find_hosts(["auto"], None, {**slurm, "SLURM_STEP_NODELIST": "n7"}).first == "n7"
-    assert find_hosts(["auto"], None, {**slurm, "SLURM_NTASKS_PER_NODE": "1"}).devices is None
+    assert find_hosts(["auto"], None, {**slurm, "SLURM_STEP_TASKS_PER_NODE": "1(x8)"}).devices is None
+    assert find_hosts(["auto"], None, {**slurm, "CUDA_VISIBLE_DEVICES": "3"}).devices is None  # it sees no other
+    assert find_hosts(["auto"], None, {**slurm, "CUDA_VISIBLE_DEVICES": "0,1"}).devices == (1,)
     kubernetes = {"MASTER_ADDR": "job-0.job", "MASTER_PORT": "777", "WORLD_SIZE": "2", "RANK": "1"}
     assert find_hosts(["auto"], None, kubernetes) == Hosts("job-0.job", 777, 2, 1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -19,10 +20,14 @@ from resnets.errors import ResnetsError, StoppedError, UsageError
 from ..commands.spread import free_port
 
 
+def _framed(text: str) -> bytes:
+    return struct.pack(">I", len(text)) + text.encode()
+
+
 @pytest.fixture(autouse=True)
 def threads_stand_for_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_GRACE", 1.0)
-    monkeypatch.setattr(module, "broken", False)
+    monkeypatch.setattr(module, "broken", True)  # or the process of the tests would not end in order
 
 
 def together(*work: Callable[[Peers], Any], seconds: int = 5) -> list[Any]:
@@ -137,7 +142,7 @@ def test_strangers_and_processes_of_another_training_are_sent_away() -> None:
     port, errors = free_port(), []
     hosts = Hosts("localhost", port, 2, 0, seconds=10)
 
-    def other(seconds: int = 5, **differs: int) -> None:
+    def other(**differs: int) -> None:
         try:
             with gathered(Hosts(**{"first": "localhost", "port": port, "processes": 2, "process": 1, **differs})):
                 pass
@@ -150,7 +155,8 @@ def test_strangers_and_processes_of_another_training_are_sent_away() -> None:
 
     with ThreadPoolExecutor(1) as pool:
         result = pool.submit(first)
-        for junk in (b"GET / HTTP/1.1\r\n\r\n", b"\xff\xff\xff\xff", b"\x00\x00\x00\x02[]", b""):
+        for junk in (b"GET / HTTP/1.1\r\n\r\n", b"\xff\xff\xff\xff", b"\x00\x00\x00\x02[]", b"", _framed("[" * 4000),
+                     _framed('{"processes": 2, "process": []}')):  # fmt: skip
             while True:
                 try:
                     line = socket.create_connection(("localhost", port))
@@ -163,8 +169,40 @@ def test_strangers_and_processes_of_another_training_are_sent_away() -> None:
         other()
         assert result.result() == "[1]"
     assert len(errors) == 1
-    assert "of another training: it has 2 processes" in errors[0]
-    assert threading.active_count() < 50
+    assert "is of a training that has 2 processes" in errors[0]
+
+
+def test_a_process_that_is_started_again_takes_its_place_and_one_twice_does_not() -> None:
+    port, hosts = free_port(), {"processes": 3}
+
+    def hello(number: int) -> socket.socket:
+        while True:
+            try:
+                line = socket.create_connection(("localhost", port))
+                break
+            except OSError:
+                time.sleep(0.05)
+        module._send(line, {**hosts, "process": number})
+        return line
+
+    def first() -> str:
+        with gathered(Hosts("localhost", port, 3, 0, seconds=20)) as peers:
+            return peers.hear("go")
+
+    with ThreadPoolExecutor(1) as pool:
+        result = pool.submit(first)
+        hello(1).close()
+        time.sleep(0.2)
+        again = hello(1)
+        with hello(1) as twice:
+            assert module._receive(twice) == {"no": "has a process 1 already"}
+        other = hello(2)
+        for line in (again, other):
+            assert [module._receive(line), module._receive(line)] == [{"come": True}, {"word": "go"}]
+            module._send(line, {"done": True})
+        assert result.result() == "go"
+        again.close()
+        other.close()
 
 
 def test_a_thousand_processes_find_the_first_and_hear_it() -> None:

@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +53,7 @@ def test_a_walk_sees_what_pathlib_sees_in_its_order(tmp_path: Path) -> None:
     (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
     (tmp_path / "again.png").symlink_to(tmp_path / "b.png")
     (tmp_path / "folder").symlink_to(tmp_path / "a")
+    (tmp_path / "circle.png").symlink_to(tmp_path / "circle.png")
     found = walk(tmp_path)
     files = sorted(p for p in tmp_path.rglob("*") if p.is_file() and not any(
         part.startswith((".", "__MACOSX")) for part in p.relative_to(tmp_path).parts
@@ -69,16 +69,11 @@ def test_a_walk_sees_what_pathlib_sees_in_its_order(tmp_path: Path) -> None:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Twelve images of two classes, old enough to be remembered; the memory is their own."""
     monkeypatch.setattr(index, "_WORTH", 1)
+    monkeypatch.setattr(index, "_FRESH", 0)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for i, image in enumerate(noise(12, 6, 6, 3)):
         put(tmp_path / "data" / "ab"[i % 2] / f"{i:02}.png", image)
-    age(tmp_path / "data")
     return tmp_path / "data"
-
-
-def age(folder: Path) -> None:
-    for path in folder.rglob("*.png"):
-        os.utime(path, (time.time() - 100, time.time() - 100))
 
 
 def decoded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -100,17 +95,44 @@ def test_only_what_is_new_or_changed_is_decoded_again(folder: Path, monkeypatch:
     assert decoded(folder, monkeypatch) == []
     for name, image in zip(("a/new.png", "b/03.png"), noise(22, 6, 6, 3)[20:], strict=True):
         put(folder / name, image)
-        os.utime(folder / name, (time.time() - 50, time.time() - 50))
     (folder / "a" / "00.png").unlink()
     assert decoded(folder, monkeypatch) == ["03.png", "new.png"]
     assert decoded(folder, monkeypatch) == []
 
 
-def test_a_file_that_was_just_written_is_not_remembered(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_content_of_the_same_size_and_date_is_seen(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded(folder, monkeypatch)
-    put(folder / "a" / "00.png", noise(30, 6, 6, 3)[29])
-    assert decoded(folder, monkeypatch) == ["00.png"]
-    assert decoded(folder, monkeypatch) == ["00.png"]
+    path = folder / "a" / "00.png"
+    was, content = path.stat(), path.read_bytes()
+    path.write_bytes(b"junk" + content[4:])
+    os.utime(path, ns=(was.st_atime_ns, was.st_mtime_ns))
+    assert add_up(scan(load(str(folder)).splits, anew=False)).unreadable[0].name == "a/00.png"
+
+
+def test_a_check_anew_corrects_what_is_remembered(folder: Path) -> None:
+    list(scan(load(str(folder)).splits))
+    splits = load(str(folder)).splits
+    facts = splits["train"].images.facts  # type: ignore[union-attr]
+    kept = facts.pixels.copy()
+    (folder / splits["train"].ids[0]).write_bytes(b"junk")
+    assert [fact.name for fact in scan(splits) if fact.problem] == [splits["train"].ids[0]]
+    assert (facts.pixels != kept).any(axis=1).sum() == 1
+    assert not all_known(splits)
+
+
+def test_what_was_just_written_is_not_remembered(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index, "_FRESH", 60 * 10**9)
+    assert len(decoded(folder, monkeypatch)) == 12
+    assert len(decoded(folder, monkeypatch)) == 12
+
+
+def test_a_scan_that_is_broken_off_keeps_what_it_has_seen(folder: Path) -> None:
+    found = scan(load(str(folder)).splits)
+    next(found)
+    found.close()  # type: ignore[attr-defined]
+    splits = load(str(folder)).splits
+    assert not all_known(splits)
+    assert splits["train"].images.facts.pixels.any(axis=1).sum() > 0  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("content", [b"", b"junk", b"PK\x03\x04" + bytes(100)])

@@ -28,10 +28,10 @@ def test_behind_a_mean_and_one_dense_layer_it_is_the_class_activation_map() -> N
     np.testing.assert_allclose(logits, np.asarray(model(x)), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.usefixtures("seeded")
 @pytest.mark.parametrize("name", ["resnet56-v2:depths=1,1,1", "vgg10:widths=4,8,16,32", "seresnet18:depths=1,1,1,1"])
 def test_its_weights_are_the_slopes_of_the_logit(name: str) -> None:
     """By finite differences: raising one channel everywhere changes the logit by its weight times the places."""
-    keras.utils.set_random_seed(0)  # here: before a test's body Python's numbers are drawn anew, and a kink may be near
     model, x = build(name, 4, (32, 32, 3)), images(1, 32)
     cam = GradCam(model, 2)
     features = np.asarray(cam._before(x)).astype(np.float64)

@@ -10,6 +10,11 @@ from dataclasses import dataclass
 from resnets.errors import UsageError
 
 PORT = 29400
+_SEEN = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
+_SHARED = {  # the number of a process on its machine, and how many there are, such as "2" or "4(x3),1"
+    "SLURM_LOCALID": ("SLURM_STEP_TASKS_PER_NODE", "SLURM_TASKS_PER_NODE", "SLURM_NTASKS_PER_NODE"),
+    "LOCAL_RANK": ("LOCAL_WORLD_SIZE",),
+}
 SECONDS = 300
 
 
@@ -94,8 +99,12 @@ def _first_node(nodes: str) -> str:
 
 def _devices(environment: Mapping[str, str]) -> tuple[int, ...] | None:
     """Return the device of a process that shares its machine with others, one for each; None for all devices."""
-    for number, count in (("SLURM_LOCALID", "SLURM_NTASKS_PER_NODE"), ("LOCAL_RANK", "LOCAL_WORLD_SIZE")):
-        if number in environment and _number(environment, count, 1) > 1:
+    seen = next((environment[name] for name in _SEEN if name in environment), "0,1")
+    if "," not in seen:  # the job shows each process its own already
+        return None
+    for number, counts in _SHARED.items():
+        tasks = next((environment[name] for name in counts if name in environment), "1")
+        if number in environment and any(int(count) > 1 for count in re.findall(r"(?<!x)\b\d+", tasks)):
             return (_number(environment, number),)
     return None
 

@@ -18,12 +18,17 @@ Batch = tuple[np.ndarray, ...]
 
 __all__ = [
     "accelerator_has_bfloat16", "accelerators", "compiled", "convolution", "deterministic", "devices", "feed",
-    "from_first", "fused_batch_norm", "guard", "join", "leave", "momentum_step", "own_devices", "spread",
+    "from_first", "fused_batch_norm", "guard", "join", "leave", "momentum_step", "own_devices", "part", "spread",
     "value_and_gradient", "version",
 ]  # fmt: skip
 
 fused_batch_norm = None
 convolution = None
+
+
+def part() -> tuple[Any, int]:
+    """Return that a layer sees the whole batch: the program is one for all devices. See the TensorFlow twin."""
+    return 0, 1
 
 
 def momentum_step(*_: Any) -> bool:

@@ -45,7 +45,7 @@ def join(address: str, processes: int, process: int, devices: Sequence[int] | No
     with _coordinator_aside(), stdout_to_stderr():
         jax.distributed.initialize(
             address, processes, process, local_device_ids=None if devices is None else list(devices),
-            initialization_timeout=seconds, shutdown_timeout_seconds=10,
+            initialization_timeout=seconds, shutdown_timeout_seconds=10, cluster_detection_method="deactivate",
         )  # fmt: skip
         multihost_utils.sync_global_devices("joined")  # Gloo says on stdout that it has found the others
 

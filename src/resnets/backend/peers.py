@@ -6,7 +6,7 @@ gradient cannot be told anything, and a sum that one of them no longer gives may
 
 from __future__ import annotations
 
-import errno
+import atexit
 import json
 import os
 import queue
@@ -91,6 +91,8 @@ class Peers:
             return
         if error is not None:
             global broken
+            if not broken:
+                atexit.register(os._exit, 1)  # before JAX's own farewell, which would wait for those that are gone
             broken = True
             self._end_by(error)
             return
@@ -106,7 +108,8 @@ class Peers:
             self._news.wait(_GRACE)  # it may be another process's end as the arithmetic saw it
             self._raise_if_lost()
         code = getattr(error, "exit_code", 1)
-        self._send_all({"why": str(error) or type(error).__name__, "code": code})
+        if self._lost is None:
+            self._send_all({"why": str(error) or type(error).__name__, "code": code})
         self._handled.set()
 
     def close(self) -> None:
@@ -165,9 +168,9 @@ class Peers:
             said, code = str(message["why"]), int(message["code"])
             if not message.get("relayed"):
                 said = f"Process {number} of the training ended: {said}"
+        self._send_all({"why": said, "code": code, "relayed": True})
         self._lost = (said, code)
         self._news.set()
-        self._send_all({"why": said, "code": code, "relayed": True})
         if not self._handled.wait(_GRACE):
             with self.saving:
                 print(f"resnets: {self._lost[0]}", file=sys.stderr, flush=True)
@@ -218,12 +221,15 @@ def _await(hosts: Hosts) -> dict[int, socket.socket]:
                     f"{', '.join(map(str, sorted(free)[:10]))}{' ...' if len(free) > 10 else ''}. Start each with the "
                     f"same command and its own --process, where {hosts.first}:{hosts.port} can be reached."
                 ) from None
-            line.settimeout(10)
-            hello = _receive(line, _LONGEST_OF_STRANGER)
-            if hello is None or hello.get("processes") != hosts.processes or hello.get("process") not in free:
+            line.settimeout(2)
+            hello = _receive(line, _LONGEST_OF_STRANGER) or {}
+            number, gone = hello.get("process"), {n for n, other in lines.items() if _is_closed(other)}
+            if type(number) is not int or hello.get("processes") != hosts.processes or number not in free | gone:
                 _refuse(line, hello, hosts)
             else:
-                lines[hello["process"]] = line
+                if number in lines:  # it was started again
+                    lines[number].close()
+                lines[number] = line
     for line in lines.values():
         _keep(line)
         _send(line, {"come": True})
@@ -242,23 +248,35 @@ def _allow_files(count: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
-def _refuse(line: socket.socket, hello: Mapping[str, Any] | None, hosts: Hosts) -> None:
+def _is_closed(line: socket.socket) -> bool:
+    """Whether nobody is at the other end any more."""
+    line.setblocking(False)
+    try:
+        return not line.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    finally:
+        line.setblocking(True)
+
+
+def _refuse(line: socket.socket, hello: Mapping[str, Any], hosts: Hosts) -> None:
     """Send away who is none of the processes: a stranger, one twice, or one of another training."""
+    number = hello.get("process")
+    of_this = hello.get("processes") == hosts.processes
+    why = f"has a process {number} already" if of_this else f"has {hosts.processes} processes"
     with line, suppress(OSError):
-        if hello is not None:
-            number = hello.get("process")
-            _send(line, {"no": f"it has {hosts.processes} processes, and one is numbered {number} already"})
+        if hello:
+            _send(line, {"no": why})
 
 
 def _listening(hosts: Hosts) -> socket.socket:
     family = socket.AF_INET6 if ":" in hosts.first else socket.AF_INET
+    own = hosts.first if hosts.first == "localhost" or hosts.first.startswith("127.") else ""
     try:
-        try:
-            return socket.create_server((hosts.first, hosts.port), family=family)
-        except OSError as error:
-            if not isinstance(error, socket.gaierror) and error.errno != errno.EADDRNOTAVAIL:
-                raise
-            return socket.create_server(("", hosts.port), family=family)  # an address that is turned into another
+        # not by the machine's name: on many machines it stands for an address that no other one can reach
+        return socket.create_server((own or ("::" if family == socket.AF_INET6 else ""), hosts.port), family=family)
     except OSError as error:
         raise UsageError(
             f"The first process cannot listen on {hosts.first}:{hosts.port} ({error.strerror}); name another port."
@@ -271,6 +289,7 @@ def _seek(hosts: Hosts) -> dict[int, socket.socket]:
     while True:
         try:
             line = socket.create_connection((hosts.first, hosts.port), timeout=5)
+            _send(line, {"process": hosts.process, "processes": hosts.processes})
             break
         except OSError as error:
             if time.monotonic() > deadline:
@@ -280,12 +299,11 @@ def _seek(hosts: Hosts) -> dict[int, socket.socket]:
                 ) from None
             time.sleep(0.2)
     line.settimeout(hosts.seconds)
-    _send(line, {"process": hosts.process, "processes": hosts.processes})
     answer = _receive(line)
     if not answer or "come" not in answer:
         line.close()
-        why = f": {answer['no']}" if answer and "no" in answer else ", or waited for others in vain"
-        raise UsageError(f"The first process on {hosts.first}:{hosts.port} is of another training{why}.")
+        why = f"of a training that {answer['no']}" if answer and "no" in answer else "gone: others did not come"
+        raise UsageError(f"The first process on {hosts.first}:{hosts.port} is {why}.")
     _keep(line)
     return {0: line}
 
@@ -293,7 +311,8 @@ def _seek(hosts: Hosts) -> dict[int, socket.socket]:
 def free_address(hosts: Hosts) -> str:
     """Return an address at the first process that is free for the arithmetic."""
     with socket.create_server(("", 0)) as door:
-        return f"{hosts.first}:{door.getsockname()[1]}"
+        host = f"[{hosts.first}]" if ":" in hosts.first else hosts.first
+        return f"{host}:{door.getsockname()[1]}"
 
 
 def _keep(line: socket.socket) -> None:
@@ -315,7 +334,7 @@ def _receive(line: socket.socket, most: int = _LONGEST) -> dict[str, Any] | None
     try:
         size = struct.unpack(">I", _exactly(line, 4))[0]
         message = json.loads(_exactly(line, size)) if size <= most else None
-    except (OSError, ValueError, struct.error):
+    except (OSError, ValueError, RecursionError, struct.error):
         return None
     return message if isinstance(message, dict) else None
 

@@ -22,9 +22,8 @@ class Spread:
     processes: int = 1
 
     def in_words(self) -> str:
-        """Return "4 devices of 2 processes", or "" for one device."""
-        of = f" of {self.processes} processes" if self.processes > 1 else ""
-        return f"{self.devices} devices{of}" if self.devices > 1 else ""
+        """Return "4 devices of 2 processes"."""
+        return f"{self.devices} devices{f' of {self.processes} processes' if self.processes > 1 else ''}"
 
 
 ONE = Spread()
@@ -33,6 +32,8 @@ ONE = Spread()
 @dataclass(frozen=True)
 class Where:
     """Where a training runs, which is no part of what it is.
+
+    Of several processes each one ends when another is gone, if need be at once and without any clean-up of Python's.
 
     Attributes:
         devices: How many devices of this machine: a number, or "all". Processes of several hosts take all of theirs.

@@ -13,7 +13,7 @@ from resnets.backend.convolution import convolution
 
 __all__ = [
     "accelerator_has_bfloat16", "accelerators", "compiled", "convolution", "deterministic", "devices", "feed",
-    "fused_batch_norm", "guard", "momentum_step", "spread", "value_and_gradient", "version",
+    "fused_batch_norm", "guard", "momentum_step", "part", "spread", "value_and_gradient", "version",
 ]  # fmt: skip
 
 Batch = tuple[np.ndarray, ...]
@@ -73,6 +73,12 @@ def _over_all(part: Any) -> Any:
 
 def _replicas() -> int:
     return int(tf.distribute.get_strategy().num_replicas_in_sync)
+
+
+def part() -> tuple[Any, int]:
+    """Return which part of a batch a layer sees, and of how many: that of its device."""
+    context = tf.distribute.get_replica_context()
+    return (context.replica_id_in_sync_group, _replicas()) if context else (0, 1)
 
 
 def momentum_step(

@@ -9,7 +9,7 @@ from resnets.backend.peers import Peers
 from resnets.commands._plan import Plan
 from resnets.commands._together import without
 from resnets.data.dataset import DataSet
-from resnets.data.scan import Findings, ImageFacts, add_up, all_known, scan
+from resnets.data.scan import Findings, ImageFacts, add_up, all_known, scan, unknown_bytes
 from resnets.errors import DataError
 from resnets.runs.display import Display
 
@@ -63,7 +63,7 @@ def _check(plan: Plan, display: Display) -> Checked:
     if all_known(files):
         return Checked(plan)
     images = sum(map(len, files.values()))
-    large = sum(sum(split.file_sizes()) for split in files.values()) > _MOST_CHECKED_BYTES
+    large = sum(map(unknown_bytes, files.values())) > _MOST_CHECKED_BYTES
     if large and plan.safety.on_bad_image == "error":
         return Checked(
             plan, remark="the images, over 2 GiB, were not all checked beforehand; 'resnets data check' does that"

@@ -139,7 +139,7 @@ class _Training:
             self.model.optimizer.take_averages(self.model.trainable_variables)
 
     def on_one_device(self, model: keras.Model) -> keras.Model:
-        """Return a model that lies on one device of this process, which can use it without the others."""
+        """Return a model that this process can use without the others; behind the training it lies on one device."""
         if self._plan.spread == ONE:
             return model
         with backend.current().spread(1):
@@ -177,7 +177,8 @@ class _Training:
             self._display.end_steps()
 
     def _culprits(self, model: keras.Model, step: int) -> tuple[list[str], str]:
-        return culprits(self._batches, self.on_one_device(model), step)
+        whole = replace(self._plan, spread=ONE).batches((step - 1) // self.course.steps_per_epoch)
+        return culprits(whole if self._plan.spread.processes > 1 else self._batches, self.on_one_device(model), step)
 
 
 class _LeftOut(keras.callbacks.Callback):  # type: ignore[misc]

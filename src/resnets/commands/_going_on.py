@@ -44,7 +44,8 @@ def proceed(run: RunDirectory, plan: Plan, quiet: bool, peers: Peers, asked: boo
         return RunDirectory(run.root, elsewhere=not peers.first)
     if plan.safety.deterministic:
         check_machine(run, record, plan)
-    if "weights" in record and not asked and checkpoint.load_newest(run.checkpoints) is None:
+    begins = peers.first and "weights" in record and checkpoint.load_newest(run.checkpoints) is None
+    if peers.hear(begins) and not asked:
         plan = replace(plan, start=restart(record["weights"], plan.spec, len(plan.data.classes), plan.preprocess))
     if not peers.first:
         return fit(RunDirectory(run.root, elsewhere=True), plan, Display(quiet=True), peers)

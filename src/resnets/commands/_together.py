@@ -12,6 +12,7 @@ from resnets.backend.peers import Peers, free_address, gathered
 from resnets.backend.spread import Spread, Where
 from resnets.commands._plan import Plan
 from resnets.errors import UsageError
+from resnets.runs.interrupts import STOPPED_EARLY, Interrupts
 from resnets.runs.record import versions
 
 
@@ -34,8 +35,9 @@ def together(where: Where) -> Iterator[tuple[Peers, Spread]]:
         )
     hosts = where.hosts
     with gathered(hosts) as peers:
-        address = peers.hear(free_address(hosts) if peers.first else None)
-        framework.join(address, hosts.processes, hosts.process, hosts.devices, hosts.seconds)
+        with Interrupts(STOPPED_EARLY):  # here, so that the others are told in its words
+            address = peers.hear(free_address(hosts) if peers.first else None)
+            framework.join(address, hosts.processes, hosts.process, hosts.devices, hosts.seconds)
         count = len(framework.devices())
         if count != framework.own_devices() * hosts.processes:
             raise UsageError(f"Each process needs as many devices as the others; process {hosts.process} has "
@@ -51,7 +53,7 @@ def _count(devices: str | int) -> int:
     there = len(backend.current().devices())
     if devices == "all":
         return there
-    if not str(devices).isdigit() or not 1 <= int(devices) <= there:
+    if not (str(devices).isascii() and str(devices).isdigit()) or not 1 <= int(devices) <= there:
         raise UsageError(f"devices must be 'all' or a number up to {there}, which are there, not {devices!r}.")
     return int(devices)
 
@@ -75,11 +77,16 @@ def check_alike(peers: Peers, plan: Plan) -> None:
 
 def _about(plan: Plan) -> dict[str, Any]:
     """Return what must be the same in all processes, as text by name."""
-    parts = (plan.spec.to_dict(), plan.preprocess.to_dict(), plan.recipe.to_dict(), plan.safety.to_dict())
+    parts: dict[str, Any] = {
+        "network": plan.spec,
+        "preprocess": plan.preprocess,
+        "recipe": plan.recipe,
+        "safety": plan.safety,
+    }
     return {
         "versions": str(versions()), "framework": backend.current().version(), "seed": str(plan.seed),
-        "precision": plan.policy, "data": plan.data.fingerprint(),
-        **{name: str(value) for part in parts for name, value in part.items()},
+        "computing": plan.policy, "data": plan.data.fingerprint(),
+        **{f"{part}.{name}": str(value) for part, row in parts.items() for name, value in row.to_dict().items()},
         "weights": str(plan.start.record.get("sha256")) if plan.start else "none",
     }  # fmt: skip
 

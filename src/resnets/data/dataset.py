@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from resnets.data.files import Files, Names
 from resnets.errors import DataError
 
+_SLOW = 0.001  # seconds to read a small file
 _SMALL = 4096  # bytes on average: below, one thread reads twice as fast as two (benchmarks/LOG.md, 2026-11-28)
 Images = NDArray[np.uint8] | Sequence[Path]
 
@@ -48,12 +50,14 @@ class Split:
 
     @property
     def small_files(self) -> bool:
-        """Whether threads that decode the files would wait for one another longer than they decode."""
+        """Whether threads that decode the files would wait for one another longer than for a file."""
+        some, began = self.take(np.arange(0, len(self), max(1, len(self) // 20))).images, time.monotonic()
         try:
-            some = self.take(np.arange(0, len(self), max(1, len(self) // 100))).file_sizes()
-        except OSError:  # whoever reads it names it
+            sizes = [len(path.read_bytes()) for path in some if isinstance(path, Path)]
+        except OSError:  # whoever decodes it names it
             return False
-        return bool(some) and sum(some) / len(some) < _SMALL
+        quick = time.monotonic() - began < _SLOW * len(sizes)  # else the disk is what is waited for
+        return bool(sizes) and sum(sizes) / len(sizes) < _SMALL and quick
 
     def take(self, index: NDArray[np.int64]) -> Split:
         """Return the images at these positions, in this order."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
 from pathlib import Path
 from typing import Any, overload
 
@@ -124,7 +123,7 @@ class Walk:
     Attributes:
         names: Names of the image files below the folder, sorted part by part.
         sizes: Their sizes in bytes.
-        times: When they were changed, in nanoseconds.
+        times: When they were changed, in nanoseconds, by the system's clock and not by what somebody set.
         others: Names of files that are no images by their endings.
     """
 
@@ -150,17 +149,30 @@ def walk(folder: Path) -> Walk:
                 name = entry.name
                 if name.startswith((".", "__MACOSX")):
                     continue
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append((entry.path, f"{before}{name}/"))
-                elif entry.is_file():
-                    if name[name.rfind(".") :].lower() in SUFFIXES:
+                try:
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append((entry.path, f"{before}{name}/"))
+                    elif not entry.is_file():
+                        continue
+                    elif name[name.rfind(".") :].lower() in SUFFIXES:
                         images.append((before + name, entry.stat()))
                     else:
                         others.append(before + name)
-    nested = any("/" in name for name, _ in images)  # names sort part by part
-    images.sort(key=(lambda row: row[0].split("/")) if nested else itemgetter(0))
+                except OSError:  # a link in a circle, or a file that was removed just now
+                    continue
+    images.sort(key=lambda row: _key(row[0]))
     stats: list[Any] = [facts for _, facts in images]
     return Walk(
-        [name for name, _ in images], [s.st_size for s in stats], [s.st_mtime_ns for s in stats],
-        sorted(others, key=lambda name: name.split("/")),
+        [name for name, _ in images], [s.st_size for s in stats], [_changed(s) for s in stats],
+        sorted(others, key=_key),
     )  # fmt: skip
+
+
+def _key(name: str) -> Any:
+    """Names sort part by part, on Windows without regard to case: as paths do."""
+    name = name.lower() if os.name == "nt" else name
+    return name.split("/") if "/" in name else [name]
+
+
+def _changed(facts: os.stat_result) -> int:
+    return facts.st_mtime_ns if os.name == "nt" else facts.st_ctime_ns

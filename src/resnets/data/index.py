@@ -59,7 +59,7 @@ class Index:
         }
         for name, (shape, kind) in _COLUMNS.items():
             setattr(self, name, np.zeros((len(ends), *shape), kind))
-        self._changed = False
+        self._changed, self._began = False, time.time_ns()
         self._recall()
 
     def __len__(self) -> int:
@@ -85,7 +85,7 @@ class Index:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 facts = {name: getattr(self, name) for name in _COLUMNS}
-                np.savez(temporary, format=_FORMAT, written=time.time_ns(), **self._about, **facts)
+                np.savez(temporary, format=_FORMAT, written=self._began, **self._about, **facts)
                 temporary.replace(self.path)
                 self._changed = False
             finally:

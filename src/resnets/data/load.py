@@ -228,10 +228,13 @@ def _first_copies_of_files(files: Files) -> NDArray[np.int64]:
     _, group, count = np.unique(files.sizes, return_inverse=True, return_counts=True)
     alike = np.flatnonzero(count[group] > 1)
     known = files.facts.knows("content", files.places[alike])
-    for place in alike[~known].tolist():
-        with suppress(OSError):  # the scan names it
-            files.facts.learn(files.places[place], content=np.frombuffer(_digest(files[place].read_bytes()), np.uint8))
-    files.facts.save()
+    try:
+        for place in alike[~known].tolist():
+            with suppress(OSError):  # the scan names it
+                digest = _digest(files[place].read_bytes())
+                files.facts.learn(files.places[place], content=np.frombuffer(digest, np.uint8))
+    finally:
+        files.facts.save()
     first = np.arange(len(files))
     alike = alike[files.facts.knows("content", files.places[alike])]
     digests = np.ascontiguousarray(files.facts.content[files.places[alike]]).view("V16").reshape(-1)

@@ -50,14 +50,16 @@ def scan(splits: Mapping[str, Split], anew: bool = True) -> Iterator[ImageFacts]
     with ThreadPoolExecutor(cores(), "resnets-scan") as pool:
         for name, split in splits.items():
             do: Any = map if split.small_files else pool.map
-            for start in range(0, len(split), 256):  # in portions, so that stopping early stops the work
-                places = np.arange(start, min(start + 256, len(split)))
-                known = np.zeros(len(places), bool) if anew else _known(split, places)
-                looked = iter(do(partial(_look, name, split), places[~known].tolist()))
-                yield from (_recall(name, split, place) if was else next(looked)
-                            for place, was in zip(places.tolist(), known.tolist(), strict=True))  # fmt: skip
-            if isinstance(split.images, Files):
-                split.images.facts.save()
+            try:
+                for start in range(0, len(split), 256):  # in portions, so that stopping early stops the work
+                    places = np.arange(start, min(start + 256, len(split)))
+                    known = np.zeros(len(places), bool) if anew else _known(split, places)
+                    looked = iter(do(partial(_look, name, split), places[~known].tolist()))
+                    yield from (_recall(name, split, place) if was else next(looked)
+                                for place, was in zip(places.tolist(), known.tolist(), strict=True))  # fmt: skip
+            finally:
+                if isinstance(split.images, Files):
+                    split.images.facts.save()
 
 
 def _known(split: Split, places: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -65,6 +67,12 @@ def _known(split: Split, places: NDArray[np.int64]) -> NDArray[np.bool_]:
     if not isinstance(split.images, Files):
         return np.zeros(len(places), bool)
     return split.images.facts.knows("pixels", split.images.places[places])
+
+
+def unknown_bytes(split: Split) -> int:
+    """Return the size of the files that have not been decoded before, or have changed since."""
+    sizes = np.array(split.file_sizes(), np.int64)
+    return int(sizes[~_known(split, np.arange(len(split)))].sum())
 
 
 def all_known(splits: Mapping[str, Split]) -> bool:
@@ -88,6 +96,8 @@ def _look(split_name: str, split: Split, position: int) -> ImageFacts:
     try:
         pixels = decode(image, 3) if isinstance(image, Path) else np.asarray(image)
     except UnreadableImageError as error:
+        if isinstance(split.images, Files):
+            split.images.facts.learn(split.images.places[position], pixels=0, sides=0)
         return ImageFacts(name, split_name, label, problem=error.reason)
     digest = hashlib.blake2b(pixels.tobytes(), digest_size=16, key=str(pixels.shape).encode()).digest()
     size = (pixels.shape[1], pixels.shape[0])

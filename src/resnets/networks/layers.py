@@ -150,6 +150,24 @@ class DropPath(keras.layers.Dropout):
         """Drop the branch of some images while training."""
         if not training or not self.rate:
             return inputs
-        shape = (ops.shape(inputs)[0], 1, 1, 1)
-        kept = keras.random.uniform(shape, seed=self.seed_generator) >= self.rate
+        kept = _drawn((ops.shape(inputs)[0], 1, 1, 1), self.seed_generator) >= self.rate
         return inputs * ops.cast(kept, inputs.dtype) / (1.0 - self.rate)
+
+
+@keras.saving.register_keras_serializable("resnets")
+class Dropout(keras.layers.Dropout):
+    """Keras' dropout; on several devices of TensorFlow, each image drops units of its own there too."""
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """Drop units while training."""
+        if not training or not self.rate or backend.current().part()[1] == 1:
+            return super().call(inputs, training=training)
+        kept = _drawn(ops.shape(inputs), self.seed_generator) >= self.rate
+        return inputs * ops.cast(kept, inputs.dtype) / (1.0 - self.rate)
+
+
+def _drawn(shape: tuple[Any, ...], seed: Any) -> Any:
+    """Return numbers of [0, 1) for a device's images: its part of what one device would draw for the whole batch."""
+    part, parts = backend.current().part()
+    everything = keras.random.uniform((shape[0] * parts, *shape[1:]), seed=seed)
+    return everything if parts == 1 else everything[part * shape[0] : (part + 1) * shape[0]]

@@ -234,7 +234,7 @@ class Recorder(keras.callbacks.Callback):
 
     def _stop(self) -> NoReturn:
         self._display.end_steps()
-        saved = self._keeper.saved_step
+        saved = self._keeper.agreed_step()
         where = f"Stopped at step {self.step} of {self._course.steps}"
         then = f"go on with: resnets train --resume {self._run.root}"
         if saved != self.step and self.step > self._first_step:

@@ -78,6 +78,11 @@ class Keeper:
             self._last = time.monotonic()
         return True
 
+    def agreed_step(self) -> int | None:
+        """Return the step of the newest checkpoint in all processes, which must all ask: one alone saves."""
+        self.saved_step = self._peers.hear(self.saved_step)
+        return self.saved_step
+
     def _bear(self, step: int, error: OSError) -> None:
         self._failed += 1
         what = f"the checkpoint of step {step} could not be saved ({error.strerror or error})"
