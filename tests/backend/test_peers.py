@@ -87,6 +87,7 @@ def test_an_error_ends_the_others_with_its_words_and_code() -> None:
 
 def test_an_error_of_the_arithmetic_turns_out_to_be_another_process_that_is_gone() -> None:
     def dies(peers: Peers) -> None:
+        time.sleep(0.3)
         line = peers._lines[0]
         peers._waited_for.clear()
         line.shutdown(socket.SHUT_RDWR)
@@ -95,7 +96,7 @@ def test_an_error_of_the_arithmetic_turns_out_to_be_another_process_that_is_gone
 
     def fails(peers: Peers) -> None:
         peers.advice = "; go on"
-        time.sleep(0.2)
+        time.sleep(0.5)
         raise RuntimeError("connection reset by peer")
 
     error, _ = together(fails, dies)

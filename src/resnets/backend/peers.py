@@ -209,11 +209,11 @@ def _await(hosts: Hosts) -> dict[int, socket.socket]:
     deadline = time.monotonic() + hosts.seconds
     with _listening(hosts) as door:
         while len(lines) < hosts.processes - 1:
-            free = {*range(1, hosts.processes)} - lines.keys()
             door.settimeout(max(0.01, deadline - time.monotonic()))
             try:
                 line, _ = door.accept()
             except TimeoutError:
+                free = {*range(1, hosts.processes)} - lines.keys()
                 for line in lines.values():
                     line.close()
                 raise UsageError(
@@ -223,8 +223,9 @@ def _await(hosts: Hosts) -> dict[int, socket.socket]:
                 ) from None
             line.settimeout(2)
             hello = _receive(line, _LONGEST_OF_STRANGER) or {}
-            number, gone = hello.get("process"), {n for n, other in lines.items() if _is_closed(other)}
-            if type(number) is not int or hello.get("processes") != hosts.processes or number not in free | gone:
+            number = hello["process"] if type(hello.get("process")) is int else 0
+            known = 0 < number < hosts.processes and hello.get("processes") == hosts.processes
+            if not known or (number in lines and not _is_closed(lines[number])):
                 _refuse(line, hello, hosts)
             else:
                 if number in lines:  # it was started again

@@ -1,4 +1,4 @@
-"""How a study is carried out: planned, trained arm by arm, reported after each."""
+"""How a study is carried out: planned, trained arm by arm, reported as it goes."""
 
 from __future__ import annotations
 
@@ -21,12 +21,14 @@ from resnets.errors import DataError, StoppedError
 from resnets.runs.directory import as_file_name, runs_folder, write_json
 from resnets.runs.display import Display, clock
 
+_REPORT_SECONDS = 30
+
 
 def conduct(
     kind: str, data: str, own: Mapping[str, Any], choices: Sequence[Choice], amount: Amount, output: Path | None,
     report: Callable[[Study], Sequence[str]], display: Display,
 ) -> Path:  # fmt: skip
-    """Begin a study or go on with it: plan, train what is not done, and write the report after each training.
+    """Begin a study or go on with it: plan, train what is not done, and write the report as it goes and at the end.
 
     Args:
         kind: "depth" or "skip".
@@ -81,7 +83,7 @@ def _with_fingerprint(study: Study, fingerprint: str) -> Study:
 
 
 def _run_arms(
-    study: Study, data: DataSet, preprocess: Preprocess, display: Display, after_each: Callable[[], object]
+    study: Study, data: DataSet, preprocess: Preprocess, display: Display, report: Callable[[], object]
 ) -> None:
     """Train every arm that is not done.
 
@@ -90,7 +92,7 @@ def _run_arms(
         data: Its images, as they were taken for it.
         preprocess: What the networks see.
         display: Where progress is told.
-        after_each: Called after each arm but the last, to write the report so far.
+        report: Writes the report so far; called every half minute, between arms.
 
     Raises:
         StoppedError: A signal came; what is done stays.
@@ -100,6 +102,7 @@ def _run_arms(
     if done:
         display.say(f"done     {done} of {total} trainings, found in {study.root}")
     began, spent = time.monotonic(), 0.0
+    reported = began
     for number, arm in enumerate(left, start=done + 1):
         with display.waiting(f"training {number} of {total}: {arm.label}, {arm.group}, seed {arm.seed}"):
             try:
@@ -111,8 +114,9 @@ def _run_arms(
         ahead = clock((time.monotonic() - began) / spent * to_come)
         display.say(f"{number:4}/{total}  {arm.label:18} {arm.group:22} seed {arm.seed}  {_in_words(outcome)}  "
                     f"{clock(outcome['seconds']):>6}   {ahead} left")  # fmt: skip
-        if to_come:
-            after_each()
+        if to_come and time.monotonic() - reported > _REPORT_SECONDS:
+            report()
+            reported = time.monotonic()
 
 
 def _cost(arm: Arm) -> float:
