@@ -67,6 +67,29 @@ def test_a_process_that_is_done_waits_for_the_others() -> None:
     assert time.monotonic() >= ended[0] > began + 0.4
 
 
+def test_the_first_waits_where_all_meet_and_hears_of_one_that_does_not_come() -> None:
+    came: list[int] = []
+
+    def late(peers: Peers) -> None:
+        for _ in range(2):
+            time.sleep(0.2)
+            came.append(peers.process)
+            peers.meet()
+
+    def first(peers: Peers) -> int:
+        peers.meet()
+        return len(came)
+
+    def fails(peers: Peers) -> None:
+        raise UsageError("Other data.")
+
+    seen, *_ = together(lambda peers: [first(peers), first(peers)], late, late)
+    assert seen[0] >= 2
+    assert seen[1] == 4
+    error, *_ = together(first, late, fails)
+    assert str(error) == "Process 2 of the training ended: Other data."
+
+
 def test_an_error_ends_the_others_with_its_words_and_code() -> None:
     def stops(peers: Peers) -> None:
         raise StoppedError("Stopped at step 7.")

@@ -16,6 +16,7 @@ import struct
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -47,6 +48,7 @@ class Peers:
         self.saving = threading.Lock()  # held while what must not be broken off is written
         self._words: queue.Queue[Any] = queue.Queue()
         self._waited_for = set(self._lines)
+        self._arrived, self._meetings = Counter[int](), 0
         self._over, self._news, self._handled = threading.Event(), threading.Event(), threading.Event()
         self._lost: tuple[str, int] | None = None
         self._ended = False
@@ -80,6 +82,20 @@ class Peers:
             with suppress(queue.Empty):
                 return self._words.get(timeout=0.1)
             self._raise_if_lost()
+
+    def meet(self) -> None:
+        """Have the first process wait until all others have come this far; they go on at once.
+
+        Raises:
+            ResnetsError: A process is gone.
+        """
+        self._meetings += 1
+        if not self.first:
+            self._send_all({"here": True})
+            return
+        while any(self._arrived[number] < self._meetings for number in self._lines):
+            self._raise_if_lost()
+            time.sleep(0.01)
 
     def end(self, error: BaseException | None) -> None:
         """Say that this process is done, and wait until all are; or say why it ends.
@@ -152,6 +168,8 @@ class Peers:
     def _take(self, number: int, message: Mapping[str, Any]) -> None:
         if "word" in message:
             self._words.put(message["word"])
+        elif "here" in message:
+            self._arrived[number] += 1
         elif "over" in message:
             self._over.set()
         elif "done" in message:

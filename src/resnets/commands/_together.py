@@ -73,6 +73,7 @@ def check_alike(peers: Peers, plan: Plan) -> None:
                 f"Process {peers.process} has {name} = {own[name]}, and the first one {first}; give all processes the "
                 "same command, package and data."
             )
+    peers.meet()
 
 
 def _about(plan: Plan) -> dict[str, Any]:
