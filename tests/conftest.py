@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import tempfile
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+gc.set_threshold(50_000, 20, 50)  # thousands of small models: to look through all of them often costs a tenth
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["MPLBACKEND"] = "Agg"
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="resnets-cache-")  # what one machine remembers, tests must not

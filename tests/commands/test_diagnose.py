@@ -179,9 +179,12 @@ def test_what_is_no_classifier_of_one_image_is_refused_with_a_sentence(seeded: N
             diagnose_model(model, batches)
 
 
-def test_a_run_can_be_named_by_its_path(trained: RunDirectory, tmp_path: Path) -> None:
-    import shutil
-
-    run = shutil.copytree(trained.root, tmp_path / "run")
-    for name in (run, str(run)):
-        assert len(resnets.diagnose(name, quiet=True).views) == 2
+def test_a_run_can_be_named_by_its_path(trained: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[Path, object]] = []
+    monkeypatch.setattr(
+        "resnets.commands.diagnose.diagnose_run", lambda path, data, quiet: seen.append((Path(path), data))
+    )
+    for name in (trained.root, str(trained.root), resnets.open_run(trained.root)):
+        resnets.diagnose(name, quiet=True)
+    resnets.diagnose(trained.root, "other", quiet=True)
+    assert seen == [(trained.root, None)] * 3 + [(trained.root, "other")]
