@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-gc.set_threshold(50_000, 20, 50)  # thousands of small models: to look through all of them often costs a tenth
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["MPLBACKEND"] = "Agg"
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="resnets-cache-")  # what one machine remembers, tests must not
@@ -22,6 +21,8 @@ if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
     os.environ.setdefault("OMP_NUM_THREADS", threads)
 
 import pytest
+
+gc.set_threshold(50_000, 20, 50)  # thousands of small models: to look through all of them often costs a tenth
 
 GOLDEN = Path(__file__).parent / "golden"
 
