@@ -108,7 +108,7 @@ class Peers:
         if error is not None:
             global broken
             if not broken:
-                atexit.register(os._exit, 1)  # before JAX's own farewell, which would wait for those that are gone
+                atexit.register(leave, 1)  # before JAX's own farewell, which would wait for those that are gone
             broken = True
             self._end_by(error)
             return
@@ -193,6 +193,13 @@ class Peers:
             with self.saving:
                 print(f"resnets: {self._lost[0]}", file=sys.stderr, flush=True)
                 os._exit(code)
+
+
+def leave(code: int) -> None:
+    """End this process at once."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _gone(text: str, code: int) -> ResnetsError:

@@ -31,9 +31,7 @@ def main(arguments: list[str] | None = None) -> None:
             stream.reconfigure(encoding="utf-8", errors="replace")
     code = _run(sys.argv[1:] if arguments is None else arguments)
     if peers.broken:  # JAX would wait for processes that are gone
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+        peers.leave(code)
     sys.exit(code)
 
 
