@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 import struct
 import threading
@@ -252,6 +253,9 @@ def test_a_thousand_processes_find_the_first_and_hear_it() -> None:
             line.close()
 
     module._allow_files(3 * count)
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if allowed != resource.RLIM_INFINITY and allowed < 2 * count + 200:
+        pytest.skip(f"the system allows {allowed} open files, and both ends lie in one process")
     thread = threading.Thread(target=others)
     thread.start()
     with gathered(Hosts("localhost", port, count, 0, seconds=60)) as peers:
