@@ -15,6 +15,8 @@ import pytest
 
 from resnets.backend import peers as module
 from resnets.backend.hosts import Hosts
+from resnets.backend.lines import receive, send
+from resnets.backend.meeting import allow_files
 from resnets.backend.peers import Peers, gathered
 from resnets.errors import ResnetsError, StoppedError, UsageError
 
@@ -23,6 +25,15 @@ from ..commands.spread import free_port
 
 def _framed(text: str) -> bytes:
     return struct.pack(">I", len(text)) + text.encode()
+
+
+def _connect(port: int) -> socket.socket:
+    """Connect to the first process, which may only just begin to listen."""
+    while True:
+        try:
+            return socket.create_connection(("localhost", port))
+        except ConnectionRefusedError:
+            time.sleep(0.05)
 
 
 @pytest.fixture(autouse=True)
@@ -182,12 +193,7 @@ def test_strangers_and_processes_of_another_training_are_sent_away() -> None:
         result = pool.submit(first)
         for junk in (b"GET / HTTP/1.1\r\n\r\n", b"\xff\xff\xff\xff", b"\x00\x00\x00\x02[]", b"", _framed("[" * 4000),
                      _framed('{"processes": 2, "process": []}')):  # fmt: skip
-            while True:
-                try:
-                    line = socket.create_connection(("localhost", port))
-                    break
-                except OSError:
-                    time.sleep(0.05)
+            line = _connect(port)
             line.sendall(junk)
             line.close()
         other(processes=3)
@@ -201,13 +207,8 @@ def test_a_process_that_is_started_again_takes_its_place_and_one_twice_does_not(
     port, hosts = free_port(), {"processes": 3}
 
     def hello(number: int) -> socket.socket:
-        while True:
-            try:
-                line = socket.create_connection(("localhost", port))
-                break
-            except OSError:
-                time.sleep(0.05)
-        module._send(line, {**hosts, "process": number})
+        line = _connect(port)
+        send(line, {**hosts, "process": number})
         return line
 
     def first() -> str:
@@ -220,11 +221,11 @@ def test_a_process_that_is_started_again_takes_its_place_and_one_twice_does_not(
         time.sleep(0.2)
         again = hello(1)
         with hello(1) as twice:
-            assert module._receive(twice) == {"no": "has a process 1 already"}
+            assert receive(twice) == {"no": "has a process 1 already"}
         other = hello(2)
         for line in (again, other):
-            assert [module._receive(line), module._receive(line)] == [{"come": True}, {"word": "go"}]
-            module._send(line, {"done": True})
+            assert [receive(line), receive(line)] == [{"come": True}, {"word": "go"}]
+            send(line, {"done": True})
         assert result.result() == "go"
         again.close()
         other.close()
@@ -237,22 +238,17 @@ def test_a_thousand_processes_find_the_first_and_hear_it() -> None:
     def others() -> None:
         lines = []
         for number in range(1, count):
-            while True:
-                try:
-                    lines.append(socket.create_connection(("localhost", port)))
-                    break
-                except ConnectionRefusedError:
-                    time.sleep(0.05)
-            module._send(lines[-1], {"process": number, "processes": count})
+            lines.append(_connect(port))
+            send(lines[-1], {"process": number, "processes": count})
         for line in lines:
-            assert module._receive(line) == {"come": True}
-            heard.append(module._receive(line)["word"])
-            module._send(line, {"done": True})
+            assert receive(line) == {"come": True}
+            heard.append(receive(line)["word"])
+            send(line, {"done": True})
         for line in lines:
-            assert module._receive(line) == {"over": True}
+            assert receive(line) == {"over": True}
             line.close()
 
-    module._allow_files(3 * count)
+    allow_files(3 * count)
     allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if allowed != resource.RLIM_INFINITY and allowed < 2 * count + 200:
         pytest.skip(f"the system allows {allowed} open files, and both ends lie in one process")

@@ -15,7 +15,7 @@ from resnets.data import index
 from resnets.data.decode import decode
 from resnets.data.files import Files, Names, walk
 from resnets.data.load import load
-from resnets.data.scan import add_up, all_known, scan
+from resnets.data.scan import add_up, known_to_be_clean, scan
 
 from .helpers import noise, put
 
@@ -117,7 +117,7 @@ def test_a_check_anew_corrects_what_is_remembered(folder: Path) -> None:
     (folder / splits["train"].ids[0]).write_bytes(b"junk")
     assert [fact.name for fact in scan(splits) if fact.problem] == [splits["train"].ids[0]]
     assert (facts.pixels != kept).any(axis=1).sum() == 1
-    assert not all_known(splits)
+    assert not known_to_be_clean(splits)
 
 
 def test_what_was_just_written_is_not_remembered(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,7 +131,7 @@ def test_a_scan_that_is_broken_off_keeps_what_it_has_seen(folder: Path) -> None:
     next(found)
     found.close()  # type: ignore[attr-defined]
     splits = load(str(folder)).splits
-    assert not all_known(splits)
+    assert not known_to_be_clean(splits)
     assert splits["train"].images.facts.pixels.any(axis=1).sum() > 0  # type: ignore[union-attr]
 
 
@@ -147,11 +147,11 @@ def test_a_damaged_memory_is_none(folder: Path, monkeypatch: pytest.MonkeyPatch,
 def test_copies_are_found_by_what_is_remembered(folder: Path) -> None:
     first = load(str(folder))
     list(scan(first.splits))
-    assert all_known(load(str(folder)).splits)
+    assert known_to_be_clean(load(str(folder)).splits)
     shutil.copy2(folder / "a" / "00.png", folder / "b" / "copy.png")
     again = load(str(folder))
     list(scan(again.splits))
-    assert not all_known(load(str(folder)).splits)
+    assert not known_to_be_clean(load(str(folder)).splits)
     (conflict,) = add_up(scan(load(str(folder)).splits, anew=False)).conflicts
     assert sorted(fact.name for fact in conflict) == ["a/00.png", "b/copy.png"]
     assert isinstance(again.splits["train"].images, Files)

@@ -9,7 +9,7 @@ from resnets.backend.peers import Peers
 from resnets.commands._plan import Plan
 from resnets.commands._together import without
 from resnets.data.dataset import DataSet
-from resnets.data.scan import Findings, ImageFacts, add_up, all_known, scan, unknown_bytes
+from resnets.data.scan import Findings, ImageFacts, add_up, known_to_be_clean, scan, unknown_bytes
 from resnets.errors import DataError
 from resnets.runs.display import Display
 
@@ -60,7 +60,7 @@ def check_files(plan: Plan, display: Display, strict: bool = False, peers: Peers
 def _check(plan: Plan, display: Display) -> Checked:
     data = plan.data
     files = {name: split for name, split in data.splits.items() if not split.in_memory}
-    if all_known(files):
+    if known_to_be_clean(files):
         return Checked(plan)
     images = sum(map(len, files.values()))
     large = sum(map(unknown_bytes, files.values())) > _MOST_CHECKED_BYTES

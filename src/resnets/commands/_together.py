@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from resnets import backend
-from resnets.backend.peers import Peers, free_address, gathered
+from resnets.backend.meeting import free_address
+from resnets.backend.peers import Peers, gathered
 from resnets.backend.spread import Spread, Where
 from resnets.commands._plan import Plan
 from resnets.errors import UsageError

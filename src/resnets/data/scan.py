@@ -75,7 +75,7 @@ def unknown_bytes(split: Split) -> int:
     return int(sizes[~_known(split, np.arange(len(split)))].sum())
 
 
-def all_known(splits: Mapping[str, Split]) -> bool:
+def known_to_be_clean(splits: Mapping[str, Split]) -> bool:
     """Return whether all images have been decoded before, have not changed since, and are all different."""
     rows = []
     for split in splits.values():
